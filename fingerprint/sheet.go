@@ -1,0 +1,65 @@
+package fingerprint
+
+// Builder fingerprints a document page by page, in memory that does not grow
+// with the text but by the fingerprints themselves.
+type Builder struct {
+	key     *Key
+	window  Window
+	seed    seed
+	classes []uint16 // the characters from the next gram on
+	next    int      // characters from classes[0] to the next gram that is kept
+	hashes  []Hash
+	places  placesWriter
+	pages   []PageSize
+}
+
+// PageSize is how much stands on a page.
+type PageSize struct {
+	Number     int
+	CodePoints int // of the page's extracted text
+	Characters int // normalized
+}
+
+// NewBuilder begins a document whose fingerprints are one in window.
+func NewBuilder(key *Key, window Window) *Builder {
+	return &Builder{key: key, window: window, seed: parseSeed(Seed)}
+}
+
+// AddPage appends the text of a page. Grams run on over the end of a page.
+func (b *Builder) AddPage(number int, text string) {
+	size := PageSize{Number: number}
+	table := loadClasses()
+	b.places.page(number)
+	size.CodePoints = scan(text, func(chars []char) {
+		size.Characters += len(chars)
+		for _, c := range chars {
+			b.classes = append(b.classes, class(table, c.r))
+			b.places.add(c.start, c.end)
+		}
+		b.keep()
+	})
+	b.pages = append(b.pages, size)
+}
+
+// keep fingerprints every gram that is complete.
+func (b *Builder) keep() {
+	for b.next+GramSpan <= len(b.classes) {
+		b.hashes = append(b.hashes, b.key.Seal(b.seed.hash(b.classes[b.next:b.next+GramSpan])))
+		b.next += int(b.window)
+	}
+	if done := min(b.next, len(b.classes)); done > 0 {
+		b.classes = b.classes[:copy(b.classes, b.classes[done:])]
+		b.next -= done
+	}
+}
+
+// Hashes are the fingerprints so far: the i-th is that of the gram that begins
+// at normalized character i × window.
+func (b *Builder) Hashes() []Hash { return b.hashes }
+
+// Pages are the pages so far.
+func (b *Builder) Pages() []PageSize { return b.pages }
+
+// Places returns the map from the document's normalized characters to its pages,
+// encoded. See [ParsePlaces].
+func (b *Builder) Places() []byte { return b.places.bytes() }

@@ -1,0 +1,44 @@
+package ingest
+
+import "time"
+
+// Every limit on outside bytes stands here with its reason. Exceeding one is a
+// status with a reason on the document, never a silent truncation.
+const (
+	// MaxFileBytes bounds one file. The largest gazettes and scanned reports of
+	// our corpora are under 100 MB; twice that leaves room.
+	MaxFileBytes = 200 << 20
+
+	// MaxInFlightBytes bounds the files that are held in memory at a time, over
+	// all registrations: two of the largest, or hundreds of usual ones.
+	MaxInFlightBytes = 2 * MaxFileBytes
+
+	// MaxTextBytes bounds the text that a reader may return for one file. It is
+	// ten times the longest act of the Pakistan Code; what exceeds it is a bomb.
+	MaxTextBytes = 32 << 20
+
+	// MaxPages bounds the pages of one file. A page count stands in the file and
+	// costs nothing to claim.
+	MaxPages = 5000
+
+	// ReaderMemory bounds the address space of a reader process. Go reserves
+	// more than it uses; the hostile files of our corpora that ended past this
+	// did not end at all.
+	ReaderMemory = 1 << 30
+
+	// ReaderCPU bounds the processor time that a reader spends on one file. A
+	// born-digital page takes about 6 ms, so it is enough for MaxPages.
+	ReaderCPU = 30 * time.Second
+
+	// ReaderTime bounds the wall-clock time of one file, for readers that wait
+	// instead of working.
+	ReaderTime = 60 * time.Second
+
+	// ReaderFiles is how many files one reader process reads before it is
+	// replaced, so that what one file leaves behind reaches few others.
+	ReaderFiles = 200
+
+	// ReaderStack bounds the stack of a reader: a cyclic file must hit it long
+	// before the address space is gone.
+	ReaderStack = 64 << 20
+)

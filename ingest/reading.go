@@ -1,0 +1,63 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"os"
+)
+
+// Status says how a file was read. It stands on every document and on every
+// line of a registration's report.
+type Status string
+
+const (
+	StatusOK          Status = "ok"          // every page was read
+	StatusPartial     Status = "partial"     // some pages were not; the reason says which
+	StatusEncrypted   Status = "encrypted"   // needs a password
+	StatusNoText      Status = "no_text"     // readable, but holds no text (a scan, an empty file)
+	StatusUnsupported Status = "unsupported" // a kind of file that no reader takes
+	StatusDamaged     Status = "damaged"     // not readable as what it claims to be
+	StatusLimit       Status = "limit"       // exceeds a limit; the reason names it
+)
+
+// Registered reports whether a file with this status becomes a document. The
+// others are reported and tried again the next time.
+func (s Status) Registered() bool {
+	switch s {
+	case StatusOK, StatusPartial, StatusEncrypted, StatusNoText:
+		return true
+	}
+	return false
+}
+
+// Reading is what was read of one file.
+type Reading struct {
+	// MediaType is the type found by content, such as "application/pdf".
+	MediaType string `json:"media_type"`
+	Status    Status `json:"status"`
+	// Reason explains every status but ok, in words that repeat no content.
+	Reason string `json:"reason,omitempty"`
+	Pages  []Page `json:"pages"`
+}
+
+// Page is one page of a file; a format without pages is one page, 1.
+type Page struct {
+	Number int    `json:"number"`
+	Text   string `json:"text"`
+	// Reader is the name and version of what read the page.
+	Reader string `json:"reader,omitempty"`
+	// Reason says why the page was not read; empty when it was.
+	Reason string `json:"reason,omitempty"`
+}
+
+// Extractor reads files. Its implementation must survive every file: whatever
+// the content, Extract returns a Reading with a status. An error means that the
+// extractor itself could not work (no process could be started, the context
+// ended), never that the file is bad. Extract does not close the file and may
+// be called concurrently; file is read by offset, its cursor is not moved.
+type Extractor interface {
+	Extract(ctx context.Context, file *os.File, size int64) (*Reading, error)
+}
+
+// ErrTooLarge is the kind of error for a file over [MaxFileBytes].
+var ErrTooLarge = errors.New("file too large")
