@@ -287,7 +287,7 @@ func TestPlaces(t *testing.T) {
 			b.AddPage(page, s)
 			n := Normalize(s)
 			for i := range n.Chars {
-				want = append(want, Place{page, n.Source(Span{i, i + 1})})
+				want = append(want, Place{page, n.Source(Span{i, i + 1}), Span{len(want), len(want) + 1}})
 			}
 		}
 		p, err := ParsePlaces(b.Places())
@@ -311,7 +311,7 @@ func TestPlaces(t *testing.T) {
 			var expect []Place
 			for _, w := range want[i:j] {
 				if n := len(expect); n > 0 && expect[n-1].Page == w.Page {
-					expect[n-1].End = w.End
+					expect[n-1].End, expect[n-1].Characters.End = w.End, w.Characters.End
 				} else {
 					expect = append(expect, w)
 				}

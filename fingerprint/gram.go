@@ -14,6 +14,12 @@ const Seed = "111010010100110111"
 // GramSpan is the length of a gram in normalized characters (k).
 const GramSpan = len(Seed)
 
+// GramWeight is how many characters a gram samples.
+const GramWeight = 11
+
+// SeedOffsets lists the offsets of the characters that a gram samples.
+func SeedOffsets() []int { return parseSeed(Seed) }
+
 // seed lists the offsets that a gram samples.
 type seed []int
 

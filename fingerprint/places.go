@@ -11,6 +11,8 @@ import (
 type Place struct {
 	Page int
 	Span
+	// Characters is which of the document's normalized characters stand there.
+	Characters Span
 }
 
 // Places maps the normalized characters of a document back to the code points
@@ -165,15 +167,15 @@ func (p *Places) Of(s Span) []Place {
 		if i+1 < len(p.runs) {
 			until = p.runs[i+1].from
 		}
+		chars := Span{max(s.Start, run.from), min(s.End, until)}
 		part := Span{run.start, run.start + run.length}
 		if run.length == 0 {
-			part.Start += max(s.Start, run.from) - run.from
-			part.End = run.start + min(s.End, until) - run.from
+			part = Span{run.start + chars.Start - run.from, run.start + chars.End - run.from}
 		}
 		if n := len(places); n > 0 && places[n-1].Page == run.page {
-			places[n-1].End = part.End
+			places[n-1].End, places[n-1].Characters.End = part.End, chars.End
 		} else {
-			places = append(places, Place{run.page, part})
+			places = append(places, Place{run.page, part, chars})
 		}
 	}
 	return places

@@ -13,6 +13,22 @@ const (
 	// all registrations: two of the largest, or hundreds of usual ones.
 	MaxInFlightBytes = 2 * MaxFileBytes
 
+	// maxOutage is how long a source that answered before is waited for. A store
+	// that is restarted comes back in seconds; a longer outage ends the job, which is
+	// started again when somebody has seen to it.
+	maxOutage = 2 * time.Minute
+
+	// maxOutageAtStart is how long a job waits for the first answer.
+	maxOutageAtStart = 3 * time.Second
+
+	// maxFetches is how many objects of one job are on their way at a time. Fetching
+	// waits for the network most of the time; the bytes are bounded elsewhere.
+	maxFetches = 16
+
+	// maxAhead is how many objects a job may be ahead of its checkpoint, and so the
+	// most that a resumed job looks at again.
+	maxAhead = 1000
+
 	// MaxTextBytes bounds the text that a reader may return for one file. It is
 	// ten times the longest act of the Pakistan Code; what exceeds it is a bomb.
 	MaxTextBytes = 32 << 20

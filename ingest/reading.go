@@ -18,6 +18,7 @@ const (
 	StatusUnsupported Status = "unsupported" // a kind of file that no reader takes
 	StatusDamaged     Status = "damaged"     // not readable as what it claims to be
 	StatusLimit       Status = "limit"       // exceeds a limit; the reason names it
+	StatusNotFetched  Status = "not_fetched" // its source did not give it
 )
 
 // Registered reports whether a file with this status becomes a document. The

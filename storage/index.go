@@ -46,6 +46,9 @@ type Answer struct {
 	// the same version gets the same lists. It changes with every Append and
 	// Delete that changed something, and survives reopening.
 	Version string
+	// Postings counts the fingerprints that are stored, as Total counts those of a
+	// list.
+	Postings int64
 	// Missing names the parts of the index (shards, damaged segments) that did
 	// not answer. A look-up with missing parts is partial: that it found nothing
 	// does not mean that nothing is there.

@@ -1,0 +1,103 @@
+# Plain `make` lists the targets. Go and apt are all that a fresh Debian machine needs: each target installs the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSITYGW_VERSION := v1.8.0
+STATICCHECK_VERSION := v0.8.2
+
+# Debian packages. The race detector is what needs a C compiler; the product itself is built without one.
+RUN_PACKAGES := ca-certificates curl
+TEST_PACKAGES := ca-certificates gcc libc6-dev
+
+TOOLS := $(CURDIR)/.tools
+VERSITYGW := $(TOOLS)/versitygw
+STATICCHECK := $(TOOLS)/staticcheck
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO_DIRS := $(wildcard cmd fingerprint ingest api storage examples)
+FUZZTIME ?= 30s
+TEST_TIMEOUT ?= 30m
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## Build bin/sealprint
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sealprint ./cmd/sealprint
+
+.PHONY: run
+run: run-packages build $(VERSITYGW) ## Start the server with sample documents on 127.0.0.1:8080
+	@exec deploy/sample/run.sh
+
+.PHONY: test
+test: test-packages lint $(VERSITYGW) ## Lint, then run every test with the race detector
+	CGO_ENABLED=1 SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) go test -race -timeout $(TEST_TIMEOUT) ./...
+
+.PHONY: lint
+lint: $(STATICCHECK) ## Check formatting, vet, staticcheck, go.mod and generated code
+	@unformatted=$$(gofmt -l $(GO_DIRS)); [ -z "$$unformatted" ] || { echo "gofmt -w is due on:" >&2; echo "$$unformatted" >&2; exit 1; }
+	go vet ./...
+	$(STATICCHECK) ./...
+	go mod tidy -diff
+	@# Compared with the tree and not with the last commit, so that it holds while a change is being written, too.
+	@sums() { find api -name '*.gen.go' -exec sha256sum {} + | sort; }; \
+	before=$$(sums); $(MAKE) --no-print-directory generate; \
+	[ "$$before" = "$$(sums)" ] || { echo "The generated code was not up to date; it is now: commit it" >&2; exit 1; }
+
+.PHONY: generate
+generate: ## Generate the code that is made from api/openapi.yaml
+	@if grep -qs '^//go:generate' api/*.go; then go generate ./api; fi
+
+.PHONY: bench
+bench: ## Run every benchmark
+	@packages=$$(grep -rl --include='*_test.go' '^func Benchmark' $(GO_DIRS) | xargs -r -n 1 dirname | sort -u | sed 's|^|./|' || true); \
+	[ -n "$$packages" ] || { echo "There are no benchmarks" >&2; exit 0; }; \
+	SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) go test -run '^$$' -bench . -benchmem -timeout $(TEST_TIMEOUT) $$packages
+
+.PHONY: eval
+eval: export SEALPRINT_CORPUS := $(SEALPRINT_CORPUS)
+eval: ## Measure how well edited leaks are found (SEALPRINT_CORPUS=DIR)
+	go test -count=1 -timeout 60m -run TestEval -v ./fingerprint/match
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (30s) each
+	@targets=$$(go test -list '^Fuzz' ./... | awk '/^Fuzz/ { names[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, names[i]; n = 0 }'); \
+	[ -n "$$targets" ] || { echo "There are no fuzz targets" >&2; exit 0; }; \
+	failed=; \
+	while read -r package name; do \
+		echo "$$name in $$package"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || failed="$$failed $$name"; \
+	done <<<"$$targets"; \
+	[ -z "$$failed" ] || { echo "Failed:$$failed" >&2; exit 1; }
+
+.PHONY: clean
+clean: ## Remove what was built; ./data and the tools stay
+	rm -rf bin coverage.out
+	find . -path ./.tools -prune -o \( -name '*.test' -o -name '*.prof' \) -type f -exec rm -f {} +
+
+# The Debian packages come first, so that a machine that lacks one says so before anything is built.
+.PHONY: run-packages
+run-packages:
+	@deploy/sample/apt.sh $(RUN_PACKAGES)
+
+.PHONY: test-packages
+test-packages:
+	@deploy/sample/apt.sh $(TEST_PACKAGES)
+
+# A tool depends on a stamp that carries its version: another version is another stamp, and the tool is built anew.
+$(TOOLS)/.%:
+	@mkdir -p $(TOOLS)
+	@touch $@
+
+$(VERSITYGW): $(TOOLS)/.versitygw-$(VERSITYGW_VERSION)
+	CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath -ldflags '-s -w' github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
+	@touch $@
+
+$(STATICCHECK): $(TOOLS)/.staticcheck-$(STATICCHECK_VERSION)
+	CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath -ldflags '-s -w' honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+	@touch $@
+
+.PRECIOUS: $(TOOLS)/.%

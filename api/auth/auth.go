@@ -1,0 +1,146 @@
+// Package auth says who calls: API keys, roles and the part of the department
+// tree that they reach.
+package auth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"strings"
+	"time"
+
+	"github.com/sealprint/sealprint/storage"
+)
+
+// Role says what a caller may do.
+type Role string
+
+// The roles.
+const (
+	Admin Role = "admin" // everything
+)
+
+// Principal is an authenticated caller.
+type Principal struct {
+	KeyID      string
+	Role       Role
+	Department string // empty: all
+}
+
+// Scope is the part of the department tree that the principal reaches.
+func (p Principal) Scope() storage.Scope {
+	if p.Department == "" {
+		return storage.Everywhere()
+	}
+	return storage.Branches(p.Department)
+}
+
+// ErrUnauthenticated is the kind of error for callers without a valid key.
+var ErrUnauthenticated = errors.New("no valid API key")
+
+// A key looks like sealprint_ID_SECRETCHECK. The prefix and the checksum let
+// secret scanners recognize a key that leaked; the id finds the stored hash.
+const (
+	keyPrefix    = "sealprint"
+	idLength     = 12
+	secretLength = 40 // base32: 200 bits
+	checkLength  = 7  // base32 of a CRC-32
+)
+
+// NewKey makes an API key. The key itself is returned once and kept nowhere; the
+// record is what to store.
+func NewKey(role Role, department string, now time.Time) (key string, record storage.APIKey) {
+	id := random(idLength)
+	secret := random(secretLength)
+	body := keyPrefix + "_" + id + "_" + secret
+	key = body + checksum(body)
+	return key, storage.APIKey{ID: id, SecretHash: hash(key), Role: string(role), Department: department, CreatedAt: now.UTC()}
+}
+
+// Record is what to store of a key that was made before.
+func Record(key string, role Role, department string, now time.Time) (storage.APIKey, error) {
+	key = strings.TrimSpace(key)
+	id, err := parse(key)
+	if err != nil {
+		return storage.APIKey{}, err
+	}
+	return storage.APIKey{ID: id, SecretHash: hash(key), Role: string(role), Department: department, CreatedAt: now.UTC()}, nil
+}
+
+// parse checks a key's form and returns its id.
+func parse(key string) (id string, err error) {
+	parts := strings.Split(key, "_")
+	if len(parts) != 3 || parts[0] != keyPrefix || len(parts[1]) != idLength || len(parts[2]) != secretLength+checkLength ||
+		checksum(key[:len(key)-checkLength]) != key[len(key)-checkLength:] {
+		return "", ErrUnauthenticated
+	}
+	return parts[1], nil
+}
+
+// random returns n letters and digits, 5 bits each.
+func random(n int) string {
+	s := ""
+	for len(s) < n {
+		s += strings.ToLower(rand.Text())
+	}
+	return s[:n]
+}
+
+func checksum(body string) string {
+	const digits = "abcdefghijklmnopqrstuvwxyz234567"
+	sum := crc32.ChecksumIEEE([]byte(body))
+	out := make([]byte, checkLength)
+	for i := range out {
+		out[i] = digits[sum&31]
+		sum >>= 5
+	}
+	return string(out)
+}
+
+// hash is plain SHA-256: 200 random bits need no slow hash.
+func hash(key string) []byte {
+	sum := sha256.Sum256([]byte(key))
+	return sum[:]
+}
+
+// Keys is the part of storage.Registry that authentication needs.
+type Keys interface {
+	Key(ctx context.Context, id string) (storage.APIKey, error)
+}
+
+// Authenticate finds the principal of a key; the error is of kind
+// [ErrUnauthenticated] if there is none, whatever the cause.
+func Authenticate(ctx context.Context, keys Keys, key string) (Principal, error) {
+	id, err := parse(key)
+	if err != nil {
+		return Principal{}, err
+	}
+	record, err := keys.Key(ctx, id)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return Principal{}, ErrUnauthenticated
+	case err != nil:
+		return Principal{}, fmt.Errorf("look up API key: %w", err)
+	case subtle.ConstantTimeCompare(record.SecretHash, hash(key)) != 1 || !record.RevokedAt.IsZero():
+		return Principal{}, ErrUnauthenticated
+	}
+	return Principal{KeyID: record.ID, Role: Role(record.Role), Department: record.Department}, nil
+}
+
+type contextKey struct{}
+
+// With returns a context that carries the principal.
+func With(ctx context.Context, p Principal) context.Context {
+	return context.WithValue(ctx, contextKey{}, p)
+}
+
+// From returns the context's principal. Without one it is nobody, whose scope is
+// the branch of no department.
+func From(ctx context.Context) (Principal, bool) {
+	p, ok := ctx.Value(contextKey{}).(Principal)
+	return p, ok
+}

@@ -1,0 +1,315 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/storage"
+)
+
+// What documents are filed under when nobody says.
+const (
+	defaultDepartment = "default"
+	defaultCollection = "default"
+	defaultLimit      = 100
+)
+
+// ListDocuments implements GET /v1/documents.
+func (s *Server) ListDocuments(ctx context.Context, request ListDocumentsRequestObject) (ListDocumentsResponseObject, error) {
+	p := request.Params
+	filter := storage.DocumentFilter{Department: p.Department, Collection: p.Collection, Source: p.Source, Status: string(p.Status)}
+	found, next, err := s.Registry.Documents(ctx, scope(ctx), filter, p.Cursor, limit(p.Limit))
+	if p.Cursor != "" && errors.Is(err, storage.ErrNotFound) {
+		return nil, fieldError("cursor", "was not given by this list")
+	}
+	if err != nil {
+		return nil, err
+	}
+	list := DocumentList{Items: make([]Document, 0, len(found)), NextCursor: next}
+	for _, m := range found {
+		list.Items = append(list.Items, toDocument(m.Document, m.Version, m.Source))
+	}
+	return ListDocuments200JSONResponse(list), nil
+}
+
+func limit(asked int) int {
+	if asked == 0 {
+		return defaultLimit
+	}
+	return asked
+}
+
+// RegisterDocument implements POST /v1/documents.
+func (s *Server) RegisterDocument(ctx context.Context, request RegisterDocumentRequestObject) (RegisterDocumentResponseObject, error) {
+	upload, file, err := s.uploadFields(ctx, request.Body)
+	if err != nil {
+		return nil, err
+	}
+	upload.Content = &uploadReader{file, request.Body, false}
+	done, err := s.Ingest.Register(ctx, upload)
+	if err != nil {
+		return nil, formError(err)
+	}
+	s.metrics.registered(string(done.Outcome))
+	if done.Document == "" {
+		return nil, &unregistered{done}
+	}
+	d, versions, sources, err := s.Registry.Document(ctx, scope(ctx), done.Document)
+	if err != nil {
+		return nil, err
+	}
+	plain := toDocument(d, versions[len(versions)-1], firstSource(sources))
+	answer := RegisteredDocument{
+		ID: plain.ID, Title: plain.Title, Department: plain.Department, Classification: plain.Classification, Collection: plain.Collection,
+		Source: plain.Source, Version: plain.Version, Status: plain.Status, Reason: plain.Reason, Pages: plain.Pages, Characters: plain.Characters,
+		PublishedAt: plain.PublishedAt, CreatedAt: plain.CreatedAt, UpdatedAt: plain.UpdatedAt, Outcome: done.Outcome,
+	}
+	if done.Outcome == "registered" {
+		return RegisterDocument201JSONResponse(answer), nil
+	}
+	return RegisterDocument200JSONResponse(answer), nil
+}
+
+// uploadFields reads the fields that stand before the file, and finds the file.
+func (s *Server) uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipart.Part, error) {
+	principal, _ := auth.From(ctx)
+	u := Upload{Size: requestSize(ctx)}
+	u.Department, u.Collection = principal.Department, defaultCollection
+	if u.Department == "" {
+		u.Department = defaultDepartment
+	}
+	for {
+		part, err := form.NextPart()
+		if errors.Is(err, io.EOF) {
+			return u, nil, fieldError("file", "is required")
+		}
+		if err != nil {
+			return u, nil, formError(err)
+		}
+		name := part.FormName()
+		if name == "file" {
+			if u.Source == "" {
+				u.Source = part.FileName()
+			}
+			if u.Source == "" {
+				return u, nil, fieldError("source", "is required for a file without a name")
+			}
+			return u, part, nil
+		}
+		value, err := formValue(part, 4096)
+		if err != nil {
+			return u, nil, err
+		}
+		switch name {
+		case "department":
+			u.Department = value
+			if !departmentPattern.MatchString(value) || len(value) > 200 {
+				return u, nil, fieldError(name, "must be a path of names, such as finance/budget-wing")
+			}
+			if !scope(ctx).Covers(value) {
+				return u, nil, fmt.Errorf("department: %w", storage.ErrNotFound)
+			}
+		case "collection":
+			u.Collection = value
+			if !namePattern.MatchString(value) || len(value) > 100 {
+				return u, nil, fieldError(name, "must be a name")
+			}
+		case "classification":
+			u.Classification = value
+			if utf8.RuneCountInString(value) > 100 {
+				return u, nil, fieldError(name, "must have at most 100 characters")
+			}
+		case "title":
+			u.Title = value
+			if utf8.RuneCountInString(value) > 500 {
+				return u, nil, fieldError(name, "must have at most 500 characters")
+			}
+		case "source":
+			u.Source = value
+		case "published_at":
+			if u.PublishedAt, err = time.Parse(time.RFC3339, value); err != nil {
+				return u, nil, fieldError(name, "must be a date-time")
+			}
+		default:
+			return u, nil, fieldError(fieldName(name), "unknown field")
+		}
+	}
+}
+
+// The patterns of the specification, for fields of forms.
+var (
+	departmentPattern = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}._-]*(/[\p{L}\p{N}][\p{L}\p{N}._-]*)*$`)
+	namePattern       = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}._-]*$`)
+)
+
+// uploadReader reads the file part of a form and makes sure that nothing but
+// the form's end follows: fields behind the file would be ignored silently.
+type uploadReader struct {
+	part *multipart.Part
+	form *multipart.Reader
+	done bool
+}
+
+func (u *uploadReader) Read(p []byte) (int, error) {
+	n, err := u.part.Read(p)
+	if errors.Is(err, io.EOF) && !u.done {
+		u.done = true
+		next, end := u.form.NextPart()
+		switch {
+		case end == nil:
+			return n, fieldError(fieldName(next.FormName()), "must stand before the file")
+		case !errors.Is(end, io.EOF):
+			return n, end
+		}
+	}
+	return n, err
+}
+
+// formValue reads a field of at most max bytes.
+func formValue(part *multipart.Part, max int64) (string, error) {
+	value, err := io.ReadAll(io.LimitReader(part, max+1))
+	switch {
+	case err != nil:
+		return "", formError(err)
+	case int64(len(value)) > max:
+		return "", fieldError(fieldName(part.FormName()), fmt.Sprintf("must have at most %d bytes", max))
+	case !utf8.Valid(value) || strings.ContainsRune(string(value), 0):
+		return "", fieldError(fieldName(part.FormName()), "must be UTF-8 text")
+	}
+	return string(value), nil
+}
+
+// formError gives an error of a broken form its kind.
+func formError(err error) error {
+	var (
+		bad   *invalid
+		large interface{ error }
+	)
+	switch {
+	case errors.As(err, &bad):
+		return err
+	case errors.As(err, &large) && strings.Contains(err.Error(), "http: request body too large"):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "multipart:"):
+		return fieldError("", "the form is cut short or malformed")
+	}
+	return err
+}
+
+// requestSize bounds what a body holds, or is -1.
+func requestSize(ctx context.Context) int64 {
+	r, err := body(ctx)
+	if err != nil {
+		return -1
+	}
+	return r.ContentLength
+}
+
+// GetDocument implements GET /v1/documents/{id}.
+func (s *Server) GetDocument(ctx context.Context, request GetDocumentRequestObject) (GetDocumentResponseObject, error) {
+	detail, err := s.detail(ctx, request.ID)
+	if err != nil {
+		return nil, err
+	}
+	return GetDocument200JSONResponse(detail), nil
+}
+
+func (s *Server) detail(ctx context.Context, id string) (DocumentDetail, error) {
+	d, versions, sources, err := s.Registry.Document(ctx, scope(ctx), storage.DocumentID(id))
+	if err != nil {
+		return DocumentDetail{}, err
+	}
+	plain := toDocument(d, versions[len(versions)-1], firstSource(sources))
+	out := DocumentDetail{
+		ID: plain.ID, Title: plain.Title, Department: plain.Department, Classification: plain.Classification, Collection: plain.Collection,
+		Source: plain.Source, Version: plain.Version, Status: plain.Status, Reason: plain.Reason, Pages: plain.Pages, Characters: plain.Characters,
+		PublishedAt: plain.PublishedAt, CreatedAt: plain.CreatedAt, UpdatedAt: plain.UpdatedAt,
+		Sources: make([]string, 0, len(sources)), Versions: make([]Version, 0, len(versions)),
+	}
+	for _, source := range sources {
+		out.Sources = append(out.Sources, source.Source)
+	}
+	for _, v := range versions {
+		version := Version{
+			Number: v.Number, Status: Status(v.Status), Reason: v.Reason, MediaType: v.MediaType, Size: v.Size,
+			Characters: v.Characters(), CreatedAt: v.CreatedAt, Pages: make([]VersionPage, 0, len(v.Pages)),
+		}
+		for _, p := range v.Pages {
+			version.Pages = append(version.Pages, VersionPage{Number: p.Number, Characters: p.Characters, CodePoints: p.CodePoints, Reader: p.Reader, Reason: p.Reason})
+		}
+		out.Versions = append(out.Versions, version)
+	}
+	return out, nil
+}
+
+// PatchDocument implements PATCH /v1/documents/{id}.
+func (s *Server) PatchDocument(ctx context.Context, request PatchDocumentRequestObject) (PatchDocumentResponseObject, error) {
+	patch := storage.DocumentPatch{Title: request.Body.Title, Classification: request.Body.Classification, PublishedAt: request.Body.PublishedAt}
+	if _, err := s.Registry.Patch(ctx, scope(ctx), storage.DocumentID(request.ID), patch); err != nil {
+		return nil, err
+	}
+	detail, err := s.detail(ctx, request.ID)
+	if err != nil {
+		return nil, err
+	}
+	return PatchDocument200JSONResponse(detail), nil
+}
+
+// DeleteDocument implements DELETE /v1/documents/{id}. The registry forgets
+// first: from then on the document does not exist, whatever happens to the rest.
+func (s *Server) DeleteDocument(ctx context.Context, request DeleteDocumentRequestObject) (DeleteDocumentResponseObject, error) {
+	ordinals, err := s.Registry.Delete(ctx, scope(ctx), storage.DocumentID(request.ID))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Index.Delete(context.WithoutCancel(ctx), ordinals); err != nil {
+		return nil, fmt.Errorf("delete fingerprints of a deleted document: %w", err)
+	}
+	return DeleteDocument204Response{}, nil
+}
+
+// ReadPage implements GET /v1/documents/{id}/pages/{page}.
+func (s *Server) ReadPage(ctx context.Context, request ReadPageRequestObject) (ReadPageResponseObject, error) {
+	d, versions, sources, err := s.Registry.Document(ctx, scope(ctx), storage.DocumentID(request.ID))
+	if err != nil {
+		return nil, err
+	}
+	number := request.Params.Version
+	if number == 0 {
+		number = d.Version
+	}
+	for _, v := range versions {
+		if v.Number != number {
+			continue
+		}
+		text, reader, err := s.Ingest.ReadPage(ctx, v, sources, request.Page)
+		if err != nil {
+			return nil, err
+		}
+		return ReadPage200JSONResponse{DocumentID: string(d.ID), Version: number, Page: request.Page, Text: text, Reader: reader}, nil
+	}
+	return nil, fmt.Errorf("version: %w", storage.ErrNotFound)
+}
+
+func firstSource(sources []storage.Source) string {
+	if len(sources) == 0 {
+		return ""
+	}
+	return sources[0].Source
+}
+
+func toDocument(d storage.Document, newest storage.Version, source string) Document {
+	return Document{
+		ID: string(d.ID), Title: d.Title, Department: d.Department, Classification: d.Classification, Collection: d.Collection,
+		Source: source, Version: d.Version, Status: Status(newest.Status), Reason: newest.Reason, Pages: len(newest.Pages),
+		Characters: newest.Characters(), PublishedAt: d.PublishedAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
+	}
+}

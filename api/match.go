@@ -1,0 +1,209 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime/multipart"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/fingerprint/match"
+)
+
+// suspect is what a look-up is about.
+type suspect struct {
+	text   string
+	pages  []int  // of a file: the code points at which its pages begin
+	reason string // of a file: what was not read
+	file   bool
+}
+
+// Match implements POST /v1/match.
+func (s *Server) Match(ctx context.Context, request MatchRequestObject) (MatchResponseObject, error) {
+	start := time.Now()
+	seenAt := request.Params.SeenAt
+	var what suspect
+	var err error
+	switch {
+	case request.JSONBody != nil:
+		what.text = request.JSONBody.Text
+		if !request.JSONBody.SeenAt.IsZero() {
+			seenAt = request.JSONBody.SeenAt
+		}
+	case request.MultipartBody != nil:
+		var at time.Time
+		if what, at, err = s.submittedFile(ctx, request.MultipartBody); err != nil {
+			return nil, err
+		}
+		if !at.IsZero() {
+			seenAt = at
+		}
+	default: // an image as the whole body
+		r, err := body(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if what, err = s.readFile(ctx, r.Body, r.ContentLength); err != nil {
+			return nil, err
+		}
+	}
+	if seenAt.IsZero() {
+		seenAt = time.Now()
+	}
+	weight := min(int64(len(what.text)), maxTextInFlight)
+	if err := s.texts.Acquire(ctx, weight); err != nil {
+		return nil, err
+	}
+	defer s.texts.Release(weight)
+	report, err := s.Matcher.Match(ctx, match.Query{
+		Text: what.text, SeenAt: seenAt, Scope: scope(ctx), Suppressed: request.Params.Suppressed,
+	})
+	if err != nil {
+		return nil, err
+	}
+	answer := toAnswer(report, what)
+	answer.Scope = scope(ctx).Departments()
+	if scope(ctx).All() {
+		answer.Scope = []string{"*"}
+	}
+	answer.TookMs = float64(time.Since(start).Microseconds()) / 1000
+	s.metrics.matched(string(answer.Verdict), time.Since(start))
+	return Match200JSONResponse(answer), nil
+}
+
+// submittedFile reads the parts of a multipart look-up.
+func (s *Server) submittedFile(ctx context.Context, form *multipart.Reader) (what suspect, seenAt time.Time, err error) {
+	found := false
+	for {
+		part, err := form.NextPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return what, seenAt, formError(err)
+		}
+		switch part.FormName() {
+		case "file":
+			if found {
+				return what, seenAt, fieldError("file", "must stand once")
+			}
+			found = true
+			if what, err = s.readFile(ctx, part, requestSize(ctx)); err != nil {
+				return what, seenAt, err
+			}
+		case "seen_at":
+			value, err := formValue(part, 64)
+			if err != nil {
+				return what, seenAt, err
+			}
+			if seenAt, err = time.Parse(time.RFC3339, value); err != nil {
+				return what, seenAt, fieldError("seen_at", "must be a date-time")
+			}
+		default:
+			return what, seenAt, fieldError(fieldName(part.FormName()), "unknown field")
+		}
+	}
+	if !found {
+		return what, seenAt, fieldError("file", "is required")
+	}
+	return what, seenAt, nil
+}
+
+// readFile gets the text of a submitted file.
+func (s *Server) readFile(ctx context.Context, content io.Reader, size int64) (suspect, error) {
+	reading, err := s.Ingest.Read(ctx, content, size)
+	if err != nil {
+		return suspect{}, err
+	}
+	what := suspect{file: true, reason: reading.Reason}
+	var b strings.Builder
+	at := 0
+	for _, page := range reading.Pages {
+		if b.Len() > 0 {
+			b.WriteByte('\n')
+			at++
+		}
+		what.pages = append(what.pages, at)
+		b.WriteString(page)
+		at += utf8.RuneCountInString(page)
+	}
+	what.text = b.String()
+	return what, nil
+}
+
+// toAnswer writes a report in the shape of the API.
+func toAnswer(r *match.Report, what suspect) MatchAnswer {
+	answer := MatchAnswer{
+		ID: "mat_" + randomID(), Verdict: MatchAnswerVerdict(r.Verdict), IndexVersion: r.IndexVersion,
+		GuaranteeCharacters: fingerprint.Guarantee, Partial: len(r.Missing) > 0, Missing: r.Missing,
+		Matches: make([]Match, 0, len(r.Matches)),
+	}
+	if what.file && what.reason != "" {
+		answer.Reason = what.reason
+		switch {
+		case r.Characters == 0 && r.Verdict == match.TooShort:
+			answer.Verdict = MatchAnswerVerdict(match.Unreadable)
+		case r.Verdict == match.NoMatch || r.Verdict == match.TooShort:
+			// Part of the file was not read: nothing can be said about that part.
+			answer.Verdict, answer.Partial = MatchAnswerVerdict(match.Incomplete), true
+		default:
+			answer.Partial = true
+		}
+	} else if what.file && r.Characters == 0 && r.Verdict == match.TooShort {
+		answer.Verdict, answer.Reason = MatchAnswerVerdict(match.Unreadable), "no text was found in the file"
+	}
+	for _, m := range r.Matches {
+		answer.Matches = append(answer.Matches, toMatch(m, what.pages))
+	}
+	return answer
+}
+
+func toMatch(m match.Match, pages []int) Match {
+	out := Match{
+		Document: MatchedDocument{
+			ID: string(m.Document.ID), Title: m.Document.Title, Source: m.Source, Version: m.Version,
+			Department: m.Document.Department, Classification: m.Document.Classification,
+		},
+		Disposition: MatchDisposition(m.Disposition), Reason: m.Reason, Channel: "text",
+		Score: m.Score, ExpectedByChance: m.ExpectedByChance,
+		Containment:       Containment{Query: m.Query, Document: m.InDocument},
+		MatchedCharacters: m.Characters,
+		Passages:          make([]Passage, 0, len(m.Passages)),
+	}
+	for _, p := range m.Passages {
+		for _, q := range onPages(p.Query, pages) {
+			out.Passages = append(out.Passages, Passage{
+				Query:      q,
+				Document:   DocumentSpan{Page: p.Place.Page, Start: p.Place.Start, End: p.Place.End},
+				Similarity: p.Similarity,
+			})
+		}
+	}
+	return out
+}
+
+// onPages divides a span of a file's text by its pages; without pages it stays
+// whole.
+func onPages(s fingerprint.Span, pages []int) []QuerySpan {
+	if len(pages) < 2 {
+		span := QuerySpan{Start: s.Start, End: s.End}
+		if len(pages) == 1 {
+			span.Page = 1
+		}
+		return []QuerySpan{span}
+	}
+	var out []QuerySpan
+	for i, begin := range pages {
+		end := s.End
+		if i+1 < len(pages) {
+			end = min(s.End, pages[i+1]-1)
+		}
+		if start := max(s.Start, begin); start < end {
+			out = append(out, QuerySpan{Page: i + 1, Start: start - begin, End: end - begin})
+		}
+	}
+	return out
+}

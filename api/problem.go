@@ -1,0 +1,128 @@
+package api
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/storage"
+)
+
+// The kinds of error that handlers answer with beside those of storage and auth.
+type (
+	// tooLarge is a body over its limit, in bytes.
+	tooLarge struct{ limit int64 }
+	// mediaTypeError is a body of a type that the operation does not take.
+	mediaTypeError struct{ accepted []string }
+	// invalid is a request that breaks the specification.
+	invalid struct{ fields []FieldError }
+	// unregistered is a file that made no document.
+	unregistered struct{ Registered }
+)
+
+func (e *tooLarge) Error() string       { return fmt.Sprintf("body over %d bytes", e.limit) }
+func (e *mediaTypeError) Error() string { return "content type not accepted" }
+func (e *invalid) Error() string        { return "invalid request" }
+func (e *unregistered) Error() string   { return "no document made" }
+
+// fieldError is the error for one field of a request.
+func fieldError(pointer, detail string) error {
+	return &invalid{[]FieldError{{Pointer: pointer, Detail: detail}}}
+}
+
+// toProblem is the only table from errors to HTTP. Details never repeat what
+// was submitted.
+func toProblem(err error) Problem {
+	var (
+		large   *tooLarge
+		media   *mediaTypeError
+		bad     *invalid
+		none    *unregistered
+		reading *http.MaxBytesError
+		routing *echo.HTTPError
+		syntax  *json.SyntaxError
+	)
+	switch {
+	case errors.As(err, &large):
+		return Problem{Type: "too-large", Status: http.StatusRequestEntityTooLarge, Title: "Body too large", Detail: fmt.Sprintf("The limit is %d bytes.", large.limit)}
+	case errors.As(err, &reading):
+		return Problem{Type: "too-large", Status: http.StatusRequestEntityTooLarge, Title: "Body too large", Detail: fmt.Sprintf("The limit is %d bytes.", reading.Limit)}
+	case errors.As(err, &media):
+		return Problem{Type: "media-type", Status: http.StatusUnsupportedMediaType, Title: "Content type not accepted", Detail: "Accepted: " + strings.Join(media.accepted, ", ") + "."}
+	case errors.As(err, &bad):
+		return Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "Invalid request", Errors: bad.fields}
+	case errors.As(err, &none):
+		return Problem{Type: "not-registered", Status: http.StatusUnprocessableEntity, Title: "The file made no document", Detail: none.Reason, Outcome: none.Outcome, DocumentStatus: none.Status}
+	case errors.As(err, &syntax), errors.Is(err, http.ErrNotMultipart), errors.Is(err, http.ErrMissingBoundary):
+		return Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "Invalid request", Detail: "The body is not what its content type says."}
+	case errors.Is(err, auth.ErrUnauthenticated):
+		return Problem{Type: "unauthenticated", Status: http.StatusUnauthorized, Title: "No valid API key", Detail: "Send a key as Authorization: Bearer KEY."}
+	case errors.Is(err, storage.ErrNotFound):
+		return Problem{Type: "not-found", Status: http.StatusNotFound, Title: "Not found"}
+	case errors.Is(err, storage.ErrConflict):
+		return Problem{Type: "conflict", Status: http.StatusConflict, Title: "Conflict with what is stored"}
+	case errors.Is(err, storage.ErrClosed):
+		return Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "The service is stopping"}
+	case errors.As(err, &routing):
+		switch routing.Code {
+		case http.StatusNotFound:
+			return Problem{Type: "not-found", Status: http.StatusNotFound, Title: "Not found"}
+		case http.StatusMethodNotAllowed:
+			return Problem{Type: "method", Status: http.StatusMethodNotAllowed, Title: "Method not allowed"}
+		}
+		if routing.Code < http.StatusInternalServerError {
+			return Problem{Type: "invalid-request", Status: routing.Code, Title: "Invalid request"}
+		}
+	}
+	return Problem{Type: "internal", Status: http.StatusInternalServerError, Title: "Internal error", Detail: "The log has it under this request's id."}
+}
+
+// problem is echo's error handler.
+func (s *Server) problem(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	p := toProblem(err)
+	p.Type = "/problems/" + p.Type
+	p.RequestID = c.Response().Header().Get("X-Request-Id")
+	h := c.Response().Header()
+	h.Set(echo.HeaderContentType, "application/problem+json")
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="sealprint"`)
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		body = []byte(`{"type":"/problems/internal","title":"Internal error","status":500,"request_id":""}`)
+	}
+	c.Response().WriteHeader(p.Status)
+	if c.Request().Method != http.MethodHead {
+		_, _ = c.Response().Write(append(body, '\n')) // the client may be gone
+	}
+}
+
+// cause is an error's text for the log.
+func cause(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// mediaType is the request's content type without parameters.
+func mediaType(r *http.Request) string {
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return t
+}
+
+// randomID is 26 letters and digits that nobody guesses.
+func randomID() string { return strings.ToLower(rand.Text()) }

@@ -1,0 +1,291 @@
+// Package api is sealprint over HTTP: the server of openapi.yaml.
+//
+// The specification comes first. Types and routes are generated from it,
+// requests are validated against it before a handler sees them, and what it does
+// not name is refused. Handlers know no HTTP framework: they take and return
+// generated types, and errors of a few kinds that problem.go alone turns into
+// statuses.
+package api
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v4"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/fingerprint/match"
+	"github.com/sealprint/sealprint/storage"
+)
+
+//go:embed openapi.yaml
+var specification []byte
+
+// Limits of requests.
+const (
+	// maxJSON bounds a JSON body: a long report as text, with room to spare.
+	maxJSON = 8 << 20
+
+	// multipartOverhead is what the fields beside a file may take.
+	multipartOverhead = 1 << 20
+
+	// maxTextInFlight bounds the texts that are matched at a time: a look-up takes
+	// up to fifty times the text in memory.
+	maxTextInFlight = 2 * maxJSON
+
+	// maxHeader bounds the headers of a request.
+	maxHeader = 64 << 10
+)
+
+// Timeouts of connections. Bodies of uploads and event streams set their own.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
+
+// Matcher answers look-ups.
+type Matcher interface {
+	Match(ctx context.Context, q match.Query) (*match.Report, error)
+}
+
+// Upload is a file to register.
+type Upload struct {
+	storage.SourceKey
+	Classification string
+	Title          string
+	PublishedAt    time.Time
+	Size           int64 // at most; -1 if unknown
+	Content        io.Reader
+}
+
+// Registered is what became of an upload.
+type Registered struct {
+	Document storage.DocumentID // empty if it made no document
+	Outcome  Outcome
+	Status   Status
+	Reason   string
+}
+
+// Reading is the text of a submitted file.
+type Reading struct {
+	Pages []string
+	// Reason says what was not read; empty if everything was.
+	Reason string
+}
+
+// JobRequest asks for a bulk registration.
+type JobRequest struct {
+	Source, Prefix                         string
+	Department, Classification, Collection string
+}
+
+// Ingest registers and reads documents.
+type Ingest interface {
+	// Register takes an upload the whole way.
+	Register(ctx context.Context, u Upload) (Registered, error)
+	// Read reads a file that is not to be registered.
+	Read(ctx context.Context, content io.Reader, size int64) (Reading, error)
+	// ReadPage reads a page of a registered version again, from its source.
+	// storage.ErrNotFound if there is none to read; storage.ErrConflict if it changed.
+	ReadPage(ctx context.Context, v storage.Version, sources []storage.Source, page int) (text, reader string, err error)
+	// StartJob begins a bulk registration, or finds the one that runs already.
+	StartJob(ctx context.Context, r JobRequest) (job storage.Job, started bool, err error)
+	// CancelJob stops a bulk registration and waits until it has.
+	CancelJob(ctx context.Context, id storage.JobID) error
+	// MaxFileBytes is the limit of one file.
+	MaxFileBytes() int64
+}
+
+// Config is what a server works with.
+type Config struct {
+	Matcher  Matcher
+	Index    storage.Index
+	Registry storage.Registry
+	Ingest   Ingest
+	Log      *slog.Logger
+}
+
+// Server answers the API. It implements http.Handler.
+type Server struct {
+	Config
+	echo    *echo.Echo
+	spec    *openapi3.T
+	metrics *metrics
+	texts   *semaphore.Weighted
+	closing context.Context // ends event streams
+	close   context.CancelFunc
+}
+
+// NewServer makes a server. It does not listen yet.
+func NewServer(c Config) (*Server, error) {
+	spec, err := openapi3.NewLoader().LoadFromData(specification)
+	if err != nil {
+		return nil, fmt.Errorf("read openapi.yaml: %w", err)
+	}
+	s := &Server{Config: c, spec: spec, texts: semaphore.NewWeighted(maxTextInFlight)}
+	s.closing, s.close = context.WithCancel(context.Background())
+	s.metrics = newMetrics(c.Registry, c.Index)
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = s.problem
+	e.Use(s.observe, s.recover, s.harden)
+	e.GET("/", func(c echo.Context) error { return c.HTMLBlob(http.StatusOK, home) })
+	RegisterHandlersWithOptions(e, NewStrictHandler(s, nil), RegisterHandlersOptions{})
+	// Added to every route of the specification, after routing: an unknown route
+	// is 404 for everybody.
+	e.Use(s.guard)
+	s.echo = e
+	return s, nil
+}
+
+//go:embed home.html
+var home []byte
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
+
+// HTTPServer is the server with the limits that a public listener needs.
+func (s *Server) HTTPServer() *http.Server {
+	return &http.Server{
+		Handler: s, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
+	}
+}
+
+// Close ends what would otherwise outlive a shutdown: event streams.
+func (s *Server) Close() { s.close() }
+
+// requestKey carries the HTTP request to handlers that stream its body.
+type requestKey struct{}
+
+// observe numbers requests, counts them and logs those that failed. What was
+// submitted is never logged: route, status, duration.
+func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		start := time.Now()
+		id := "req_" + randomID()
+		c.Response().Header().Set("X-Request-Id", id)
+		err := next(c)
+		if err != nil {
+			c.Error(err)
+		}
+		route := c.Path()
+		if route == "" {
+			route = "unknown"
+		}
+		status := c.Response().Status
+		took := time.Since(start)
+		s.metrics.request(c.Request().Method, route, status, took)
+		if status >= http.StatusInternalServerError {
+			s.Log.Error("request failed", "request_id", id, "method", c.Request().Method, "route", route, "status", status, "duration_ms", took.Milliseconds(), "error", cause(err))
+		}
+		return nil
+	}
+}
+
+// recover turns a panic into a problem. The panic's value is not logged, it may
+// quote the request; the stack is.
+func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				if r == http.ErrAbortHandler {
+					panic(r)
+				}
+				err = fmt.Errorf("panic of type %T at %s", r, debug.Stack())
+			}
+		}()
+		return next(c)
+	}
+}
+
+// harden sets the headers of every answer and bounds every body.
+func (s *Server) harden(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Referrer-Policy", "no-referrer")
+		r := c.Request()
+		limit := int64(maxJSON)
+		if mediaType(r) == "multipart/form-data" || strings.HasPrefix(mediaType(r), "image/") {
+			limit = s.Ingest.MaxFileBytes() + multipartOverhead
+		}
+		if r.ContentLength > limit {
+			h.Set("Connection", "close") // the rest of the body is not waited for
+			return &tooLarge{limit}
+		}
+		r.Body = http.MaxBytesReader(c.Response(), r.Body, limit)
+		c.SetRequest(r.WithContext(context.WithValue(r.Context(), requestKey{}, r)))
+		return next(c)
+	}
+}
+
+// guard authenticates the caller and holds the request to the specification.
+func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		operation, item := s.operation(c)
+		if operation == nil {
+			return next(c) // the console's pages, and what the router refuses
+		}
+		if operation.Security == nil || len(*operation.Security) > 0 {
+			key, ok := strings.CutPrefix(c.Request().Header.Get("Authorization"), "Bearer ")
+			if !ok {
+				return auth.ErrUnauthenticated
+			}
+			principal, err := auth.Authenticate(c.Request().Context(), s.Registry, strings.TrimSpace(key))
+			if err != nil {
+				return err
+			}
+			c.SetRequest(c.Request().WithContext(auth.With(c.Request().Context(), principal)))
+		}
+		if err := s.validate(c, operation, item); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
+// operation finds what the specification says about the route of a request.
+func (s *Server) operation(c echo.Context) (*openapi3.Operation, *openapi3.PathItem) {
+	parts := strings.Split(c.Path(), "/")
+	for i, part := range parts {
+		if strings.HasPrefix(part, ":") {
+			parts[i] = "{" + part[1:] + "}"
+		}
+	}
+	item := s.spec.Paths.Value(strings.Join(parts, "/"))
+	if item == nil {
+		return nil, nil
+	}
+	return item.GetOperation(c.Request().Method), item
+}
+
+// scope is what the caller of a request may see.
+func scope(ctx context.Context) storage.Scope {
+	p, ok := auth.From(ctx)
+	if !ok {
+		return storage.Scope{}
+	}
+	return p.Scope()
+}
+
+// body is the request's body, for handlers that read it themselves.
+func body(ctx context.Context) (*http.Request, error) {
+	r, ok := ctx.Value(requestKey{}).(*http.Request)
+	if !ok {
+		return nil, errors.New("no request in the context")
+	}
+	return r, nil
+}

@@ -1,0 +1,164 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/storage"
+)
+
+// Live implements GET /livez.
+func (s *Server) Live(context.Context, LiveRequestObject) (LiveResponseObject, error) {
+	return Live200TextResponse("ok\n"), nil
+}
+
+// Ready implements GET /readyz: index and registry answer.
+func (s *Server) Ready(ctx context.Context, _ ReadyRequestObject) (ReadyResponseObject, error) {
+	if s.closing.Err() != nil {
+		return Ready503TextResponse("stopping\n"), nil
+	}
+	if _, err := s.Index.Stats(ctx); err != nil {
+		return Ready503TextResponse("the index does not answer\n"), nil
+	}
+	if _, err := s.Registry.Stats(ctx); err != nil {
+		return Ready503TextResponse("the registry does not answer\n"), nil
+	}
+	return Ready200TextResponse("ok\n"), nil
+}
+
+// Openapi implements GET /openapi.yaml.
+func (s *Server) Openapi(context.Context, OpenapiRequestObject) (OpenapiResponseObject, error) {
+	return Openapi200ApplicationYamlResponse{Body: bytes.NewReader(specification), ContentLength: int64(len(specification))}, nil
+}
+
+// IndexStats implements GET /v1/index.
+func (s *Server) IndexStats(ctx context.Context, _ IndexStatsRequestObject) (IndexStatsResponseObject, error) {
+	index, err := s.Index.Stats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	registry, err := s.Registry.Stats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return IndexStats200JSONResponse(Stats(index, registry)), nil
+}
+
+// Stats are the figures of an index and its registry.
+func Stats(index storage.IndexStats, registry storage.RegistryStats) IndexStats {
+	stats := IndexStats{
+		Documents: registry.Documents, Pages: registry.Pages, Postings: index.Postings, Bytes: index.Bytes,
+		TextBytes: registry.TextBytes, GuaranteeCharacters: fingerprint.Guarantee, Segments: index.Segments, Version: index.Version,
+	}
+	if index.Postings > 0 {
+		stats.BytesPerPosting = float64(index.Bytes) / float64(index.Postings)
+	}
+	return stats
+}
+
+// Metrics implements GET /metrics.
+func (s *Server) Metrics(ctx context.Context, _ MetricsRequestObject) (MetricsResponseObject, error) {
+	r, err := body(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return exposition{promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}), r}, nil
+}
+
+// exposition lets the Prometheus library choose the format that the caller reads.
+type exposition struct {
+	handler http.Handler
+	request *http.Request
+}
+
+// VisitMetricsResponse implements MetricsResponseObject.
+func (e exposition) VisitMetricsResponse(w http.ResponseWriter) error {
+	e.handler.ServeHTTP(w, e.request)
+	return nil
+}
+
+// metrics are the figures for Prometheus. Labels are bounded: routes of the
+// specification, verdicts, outcomes; never documents, departments or callers.
+type metrics struct {
+	registry  *prometheus.Registry
+	requests  *prometheus.HistogramVec
+	matches   *prometheus.CounterVec
+	matchTime prometheus.Histogram
+	documents *prometheus.CounterVec
+}
+
+func newMetrics(registry storage.Registry, index storage.Index) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "sealprint_http_request_duration_seconds", Help: "Duration of requests.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}, []string{"method", "route", "code"}),
+		matches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sealprint_matches_total", Help: "Look-ups by verdict.",
+		}, []string{"verdict"}),
+		matchTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sealprint_match_duration_seconds", Help: "Duration of look-ups.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .1, .5, 1, 5, 15},
+		}),
+		documents: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sealprint_registered_total", Help: "Uploaded files by outcome.",
+		}, []string{"outcome"}),
+	}
+	gauge := func(name, help string, value func(context.Context) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			return value(ctx)
+		})
+	}
+	m.registry.MustRegister(m.requests, m.matches, m.matchTime, m.documents, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		gauge("sealprint_documents", "Registered documents.", func(ctx context.Context) float64 {
+			stats, err := registry.Stats(ctx)
+			if err != nil {
+				return -1
+			}
+			return float64(stats.Documents)
+		}),
+		gauge("sealprint_index_postings", "Stored fingerprints.", func(ctx context.Context) float64 {
+			stats, err := index.Stats(ctx)
+			if err != nil {
+				return -1
+			}
+			return float64(stats.Postings)
+		}),
+		gauge("sealprint_index_bytes", "The index on disk.", func(ctx context.Context) float64 {
+			stats, err := index.Stats(ctx)
+			if err != nil {
+				return -1
+			}
+			return float64(stats.Bytes)
+		}),
+	)
+	return m
+}
+
+func (m *metrics) request(method, route string, code int, took time.Duration) {
+	switch method {
+	case "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS":
+	default:
+		method = "other"
+	}
+	m.requests.WithLabelValues(method, route, strconv.Itoa(code)).Observe(took.Seconds())
+}
+
+func (m *metrics) matched(verdict string, took time.Duration) {
+	m.matches.WithLabelValues(verdict).Inc()
+	m.matchTime.Observe(took.Seconds())
+}
+
+func (m *metrics) registered(outcome string) { m.documents.WithLabelValues(outcome).Inc() }

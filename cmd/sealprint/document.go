@@ -1,0 +1,160 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sealprint/sealprint/api/client"
+)
+
+func documentCommand(c console) *cobra.Command {
+	return group("document", "List, show and delete documents", documentList(c), documentShow(c), documentDelete(c))
+}
+
+func documentList(c console) *cobra.Command {
+	var conn connection
+	var department, collection, source, status string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List documents in the order of their registration",
+		Args:  arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			api, err := conn.client()
+			if err != nil {
+				return err
+			}
+			query := url.Values{"limit": {"1000"}}
+			for name, value := range map[string]string{"department": department, "collection": collection, "source": source, "status": status} {
+				if value != "" {
+					query.Set(name, value)
+				}
+			}
+			table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+			if !asJSON {
+				fmt.Fprintln(table, "ID\tSTATUS\tPAGES\tCHARACTERS\tDEPARTMENT\tSOURCE")
+			}
+			for {
+				list, err := api.Documents(cmd.Context(), query)
+				if err != nil {
+					return err
+				}
+				for _, d := range list.Items {
+					if asJSON {
+						if err := c.printJSON(d); err != nil {
+							return err
+						}
+						continue
+					}
+					fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\t%s\n", d.ID, d.Status, d.Pages, d.Characters, d.Department, d.Source)
+				}
+				if list.NextCursor == "" {
+					return table.Flush()
+				}
+				query.Set("cursor", list.NextCursor)
+			}
+		},
+	}
+	conn.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&department, "department", "", "only this department and those below it")
+	f.StringVar(&collection, "collection", "", "only this collection")
+	f.StringVar(&source, "source", "", "only the document from this source")
+	f.StringVar(&status, "status", "", "only documents with this status")
+	f.BoolVar(&asJSON, "json", false, "print a JSON line per document")
+	return cmd
+}
+
+func documentShow(c console) *cobra.Command {
+	var conn connection
+	var asJSON bool
+	var page int
+	cmd := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show a document, or the text of a page, read again from its source",
+		Args:  arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := conn.client()
+			if err != nil {
+				return err
+			}
+			if page > 0 {
+				text, err := api.Page(cmd.Context(), args[0], page)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return c.printJSON(text)
+				}
+				_, err = fmt.Fprintln(c.out, text.Text)
+				return err
+			}
+			d, err := api.Document(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return c.printJSON(d)
+			}
+			return c.printDocument(d)
+		},
+	}
+	conn.flags(cmd)
+	cmd.Flags().IntVar(&page, "page", 0, "print the text of this page")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the server's answer")
+	return cmd
+}
+
+func (c console) printDocument(d *client.DocumentDetail) error {
+	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(table, "%s\t%s\n", name, value)
+		}
+	}
+	row("id", d.ID)
+	row("title", d.Title)
+	row("department", d.Department)
+	row("classification", d.Classification)
+	row("collection", d.Collection)
+	for _, s := range d.Sources {
+		row("source", s)
+	}
+	for _, v := range d.Versions {
+		row("version "+strconv.Itoa(v.Number), fmt.Sprintf("%s, %d bytes, %d pages, %d characters, %s %s", v.MediaType, v.Size, len(v.Pages), v.Characters, v.Status, v.Reason))
+		for _, p := range v.Pages {
+			if p.Reason != "" {
+				row("", fmt.Sprintf("page %d: %s", p.Number, p.Reason))
+			}
+		}
+	}
+	return table.Flush()
+}
+
+func documentDelete(c console) *cobra.Command {
+	var conn connection
+	cmd := &cobra.Command{
+		Use:   "delete ID...",
+		Short: "Forget documents, with all their versions and fingerprints",
+		Args:  arguments(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := conn.client()
+			if err != nil {
+				return err
+			}
+			for _, id := range args {
+				if err := api.DeleteDocument(cmd.Context(), id); err != nil {
+					return fmt.Errorf("delete %s: %w", id, err)
+				}
+				fmt.Fprintln(c.out, id, "deleted")
+			}
+			return nil
+		},
+	}
+	conn.flags(cmd)
+	return cmd
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/sealprint/sealprint/api"
+	"github.com/sealprint/sealprint/ingest"
+	"github.com/sealprint/sealprint/storage"
+)
+
+// ingestion is package ingest as package api wants it: neither knows the other.
+type ingestion struct {
+	registrar *ingest.Registrar
+	jobs      *ingest.Jobs
+	places    []ingest.Place
+}
+
+var _ api.Ingest = (*ingestion)(nil)
+
+func (i *ingestion) Register(ctx context.Context, u api.Upload) (api.Registered, error) {
+	size := u.Size
+	if size > ingest.MaxFileBytes {
+		size = ingest.MaxFileBytes // the form around the file may be what exceeds it
+	}
+	done, err := i.registrar.Register(ctx, ingest.File{
+		SourceKey: u.SourceKey, Classification: u.Classification, Title: u.Title, PublishedAt: u.PublishedAt,
+		Size: size, Archive: true,
+		Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(u.Content), nil },
+	})
+	if err != nil {
+		return api.Registered{}, err
+	}
+	return api.Registered{
+		Document: done.Document, Outcome: api.Outcome(done.Outcome), Status: api.Status(done.Status), Reason: done.Reason,
+	}, nil
+}
+
+func (i *ingestion) Read(ctx context.Context, content io.Reader, size int64) (api.Reading, error) {
+	reading, err := i.registrar.Read(ctx, content, size)
+	if err != nil {
+		return api.Reading{}, err
+	}
+	out := api.Reading{Reason: reading.Reason}
+	for _, p := range reading.Pages {
+		out.Pages = append(out.Pages, p.Text)
+	}
+	return out, nil
+}
+
+func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, sources []storage.Source, page int) (text, reader string, err error) {
+	reading, err := i.registrar.ReadAgain(ctx, v, sources, i.places)
+	if err != nil {
+		return "", "", err
+	}
+	for _, p := range reading.Pages {
+		if p.Number == page {
+			return p.Text, p.Reader, nil
+		}
+	}
+	return "", "", fmt.Errorf("page: %w", storage.ErrNotFound)
+}
+
+func (i *ingestion) StartJob(ctx context.Context, r api.JobRequest) (storage.Job, bool, error) {
+	return i.jobs.Start(ctx, ingest.Request{
+		Source: r.Source, Prefix: r.Prefix, Department: r.Department, Classification: r.Classification, Collection: r.Collection,
+	})
+}
+
+func (i *ingestion) CancelJob(ctx context.Context, id storage.JobID) error { return i.jobs.Cancel(ctx, id) }
+
+func (i *ingestion) MaxFileBytes() int64 { return ingest.MaxFileBytes }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sealprint/sealprint/api/client"
+)
+
+// maxStdin bounds what is read of the standard input, as the server would.
+const maxStdin = 200 << 20
+
+func matchCommand(c console) *cobra.Command {
+	var conn connection
+	var options client.MatchOptions
+	var text, seenAt string
+	var asJSON, exitCode bool
+	cmd := &cobra.Command{
+		Use:   "match [FILE|-]",
+		Short: "Look a text or a file up",
+		Example: `  sealprint match post.txt
+  sealprint match --text "The committee was of the view that..."
+  curl -s https://example.org/post | sealprint match - --exit-code`,
+		Args: arguments(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (len(args) == 1) == cmd.Flags().Changed("text") {
+				return usageError{errors.New("give either a file, - for the standard input, or --text")}
+			}
+			if seenAt != "" {
+				at, err := time.Parse(time.RFC3339, seenAt)
+				if err != nil {
+					return usageError{errors.New("--seen-at: need a time such as 2026-07-01T12:00:00Z")}
+				}
+				options.SeenAt = at
+			}
+			api, err := conn.client()
+			if err != nil {
+				return err
+			}
+			answer, err := lookUp(cmd.Context(), c, api, args, text, options)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = c.printJSON(answer)
+			} else {
+				err = c.printAnswer(answer)
+			}
+			if err == nil && exitCode && answer.Verdict == "unauthorized" {
+				return exitError(exitMatch)
+			}
+			return err
+		},
+	}
+	conn.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&text, "text", "", "the text itself")
+	f.StringVar(&seenAt, "seen-at", "", "when the post was seen (default: now)")
+	f.BoolVar(&options.Suppressed, "suppressed", false, "show the matches that are no alerts, too")
+	f.BoolVar(&asJSON, "json", false, "print the server's answer")
+	f.BoolVar(&exitCode, "exit-code", false, "exit with 1 on an unauthorized match")
+	return cmd
+}
+
+func lookUp(ctx context.Context, c console, api *client.Client, args []string, text string, options client.MatchOptions) (*client.MatchAnswer, error) {
+	if len(args) == 0 {
+		return api.Match(ctx, text, options)
+	}
+	if args[0] != "-" {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return nil, usageError{err}
+		}
+		defer f.Close()
+		return api.MatchFile(ctx, filepath.Base(args[0]), f, options)
+	}
+	content, err := io.ReadAll(io.LimitReader(c.in, maxStdin+1))
+	if err != nil {
+		return nil, fmt.Errorf("read standard input: %w", err)
+	}
+	if len(content) > maxStdin {
+		return nil, usageError{fmt.Errorf("standard input: over %d MB", maxStdin>>20)}
+	}
+	if utf8.Valid(content) && len(content) < 1<<20 && !bytes.HasPrefix(content, []byte("%PDF")) {
+		return api.Match(ctx, string(content), options)
+	}
+	return api.MatchFile(ctx, "standard-input", bytes.NewReader(content), options)
+}
+
+// printAnswer tells an answer to a person.
+func (c console) printAnswer(a *client.MatchAnswer) error {
+	var b strings.Builder
+	fmt.Fprintln(&b, a.Verdict)
+	if a.Reason != "" {
+		fmt.Fprintf(&b, "  %s\n", a.Reason)
+	}
+	if a.Partial {
+		fmt.Fprintf(&b, "  partial: %s did not answer\n", strings.Join(append(a.Missing, "part of what was asked")[:max(1, len(a.Missing))], ", "))
+	}
+	for _, m := range a.Matches {
+		fmt.Fprintf(&b, "\n%s  %s (version %d)\n", m.Document.ID, m.Document.Title, m.Document.Version)
+		fmt.Fprintf(&b, "  %s · %s · %s\n", m.Document.Source, m.Document.Department, m.Disposition)
+		fmt.Fprintf(&b, "  %s; by chance %.2g such documents\n", m.Reason, m.ExpectedByChance)
+		for _, p := range m.Passages {
+			where := ""
+			if p.Query.Page > 0 {
+				where = fmt.Sprintf("page %d ", p.Query.Page)
+			}
+			fmt.Fprintf(&b, "  %s%d-%d  =  page %d %d-%d  (%.0f %% alike)\n", where, p.Query.Start, p.Query.End, p.Document.Page, p.Document.Start, p.Document.End, 100*p.Similarity)
+		}
+	}
+	if len(a.Matches) == 0 && a.Verdict == "no_match" {
+		fmt.Fprintf(&b, "  no verbatim run of %d or more letters and digits of a registered document\n", a.GuaranteeCharacters)
+	}
+	_, err := io.WriteString(c.out, b.String())
+	return err
+}

@@ -1,0 +1,354 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+
+	"github.com/sealprint/sealprint/api/client"
+)
+
+// uploads is how many files are on their way to the server at a time: enough
+// to keep its readers busy while others are being sent.
+const uploads = 4
+
+// reportPause is how often progress is told where there is no terminal.
+const reportPause = 5 * time.Second
+
+// outcome is the line of the report for one file.
+type outcome struct {
+	Source     string         `json:"source"`
+	DocumentID string         `json:"document_id,omitempty"`
+	Outcome    client.Outcome `json:"outcome"`
+	Status     client.Status  `json:"status"`
+	Reason     string         `json:"reason,omitempty"`
+	Pages      int            `json:"pages"`
+	Characters int            `json:"characters"`
+}
+
+func registerCommand(c console) *cobra.Command {
+	var conn connection
+	var options client.Upload
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "register SOURCE...",
+		Short: "Register documents",
+		Long: `Register documents: files, folders (with all that is below them), or s3://BUCKET/PREFIX of a
+source that the server is configured with (the server fetches the objects itself).
+
+A second run registers nothing anew; an interrupted one goes on. One bad file never stops the rest.`,
+		Example: `  sealprint register ./memos report.pdf --department finance --classification restricted
+  sealprint register s3://records/2026/`,
+		Args: arguments(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := conn.client()
+			if err != nil {
+				return err
+			}
+			r := &registration{console: c, api: api, options: options, report: newReport(c, asJSON)}
+			err = r.all(cmd.Context(), args)
+			return errors.Join(err, r.report.finish(err == nil))
+		},
+	}
+	conn.flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&options.Department, "department", "", "department that owns the documents (default: the key's own, else \"default\")")
+	f.StringVar(&options.Classification, "classification", "", "classification of the documents")
+	f.StringVar(&options.Collection, "collection", "", "collection to put them into")
+	f.BoolVar(&asJSON, "json", false, "print a JSON line per file and a last line with the summary")
+	return cmd
+}
+
+// registration is one run of the command.
+type registration struct {
+	console
+	api     *client.Client
+	options client.Upload
+	report  *report
+}
+
+func (r *registration) all(ctx context.Context, sources []string) error {
+	for _, source := range sources {
+		var err error
+		if strings.HasPrefix(source, "s3://") {
+			err = r.bucket(ctx, source)
+		} else {
+			err = r.files(ctx, source)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bucket lets the server register a source of its own and follows the job.
+func (r *registration) bucket(ctx context.Context, uri string) error {
+	job, err := r.api.StartRegistration(ctx, client.StartRegistrationJSONRequestBody{
+		Source: uri, Department: r.options.Department, Classification: r.options.Classification, Collection: r.options.Collection,
+	})
+	if errors.Is(err, client.ErrNotFound) {
+		return fmt.Errorf("%s: the server has no source with that bucket: %w", uri, err)
+	}
+	if err != nil {
+		return fmt.Errorf("register %s: %w", uri, err)
+	}
+	job, err = r.api.WatchRegistration(ctx, job.ID, func(i client.RegistrationItem) error {
+		return r.report.add(outcome{i.Source, i.DocumentID, i.Outcome, i.Status, i.Reason, i.Pages, i.Characters})
+	}, func(client.Registration) {})
+	switch {
+	case err != nil:
+		return fmt.Errorf("follow registration of %s, which goes on without us: %w", uri, err)
+	case job.State == "failed":
+		return fmt.Errorf("register %s: %s", uri, job.Error)
+	case job.State == "cancelled":
+		return fmt.Errorf("register %s: cancelled", uri)
+	}
+	return nil
+}
+
+// files uploads a file, or everything below a folder.
+func (r *registration) files(ctx context.Context, given string) error {
+	if _, err := os.Stat(given); err != nil {
+		return usageError{fmt.Errorf("source: %w", err)}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	paths := make(chan string)
+	var wait sync.WaitGroup
+	for range uploads {
+		wait.Go(func() {
+			for path := range paths {
+				if err := r.file(ctx, path); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	walk(given, func(path string, err error) bool {
+		if err != nil {
+			if err := r.report.add(outcome{Source: path, Outcome: "failed", Status: "not_fetched", Reason: plain(err)}); err != nil {
+				cancel(err)
+			}
+			return ctx.Err() == nil
+		}
+		select {
+		case paths <- path:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	})
+	close(paths)
+	wait.Wait()
+	return context.Cause(ctx)
+}
+
+// walk visits every file at or below a path, as the path was given joined with
+// the path below it. It follows a link that was given, and none below.
+func walk(given string, visit func(path string, err error) bool) {
+	info, err := os.Stat(given)
+	if err != nil || !info.IsDir() {
+		visit(given, err)
+		return
+	}
+	entries, err := os.ReadDir(given)
+	if err != nil {
+		visit(given, err)
+		return
+	}
+	var descend func(dir string, entries []fs.DirEntry) bool
+	descend = func(dir string, entries []fs.DirEntry) bool {
+		for _, e := range entries {
+			path := strings.TrimRight(dir, "/") + "/" + e.Name()
+			if !e.IsDir() {
+				if !visit(path, nil) {
+					return false
+				}
+				continue
+			}
+			below, err := os.ReadDir(path)
+			if err != nil {
+				if !visit(path, err) {
+					return false
+				}
+				continue
+			}
+			if !descend(path, below) {
+				return false
+			}
+		}
+		return true
+	}
+	descend(given, entries)
+}
+
+// file uploads one file and reports what became of it. It returns an error only
+// when going on makes no sense.
+func (r *registration) file(ctx context.Context, path string) error {
+	line := outcome{Source: path, Outcome: "failed", Status: "not_fetched"}
+	if !utf8.ValidString(path) {
+		line.Source = strings.ToValidUTF8(path, "�")
+		line.Reason = "the file's name is not UTF-8"
+		return r.report.add(line)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		line.Reason = plain(err)
+		return r.report.add(line)
+	}
+	if !info.Mode().IsRegular() {
+		line.Outcome, line.Status, line.Reason = "skipped", "unsupported", "not a regular file"
+		return r.report.add(line)
+	}
+	// Registering the same bytes again changes nothing, so it may be repeated.
+	document, err := backoff.Retry(ctx, func() (*client.RegisteredDocument, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, backoff.Permanent(err)
+		}
+		defer f.Close()
+		u := r.options
+		u.Source, u.Name, u.Content = path, filepath.Base(path), f
+		document, err := r.api.Register(ctx, u)
+		if err != nil && !errors.Is(err, client.ErrUnavailable) {
+			err = backoff.Permanent(err)
+		}
+		return document, err
+	}, backoff.WithMaxTries(5))
+	var problem *client.ProblemError
+	var local *fs.PathError
+	switch {
+	case err == nil:
+		line.DocumentID, line.Outcome, line.Status, line.Reason = document.ID, document.Outcome, document.Status, document.Reason
+		line.Pages, line.Characters = document.Pages, document.Characters
+	case errors.As(err, &problem) && problem.Outcome != "":
+		line.Outcome, line.Status, line.Reason = problem.Outcome, problem.DocumentStatus, problem.Detail
+	case errors.Is(err, client.ErrTooLarge):
+		line.Status, line.Reason = "limit", problem.Detail
+	case errors.As(err, &local):
+		line.Reason = plain(local)
+	default:
+		return fmt.Errorf("register %s: %w", path, err)
+	}
+	return r.report.add(line)
+}
+
+// plain is a file error without the path, which stands beside it.
+func plain(err error) string {
+	var local *fs.PathError
+	if errors.As(err, &local) {
+		return local.Err.Error()
+	}
+	return err.Error()
+}
+
+// summary counts the outcomes.
+type summary struct {
+	Registered int `json:"registered"`
+	Unchanged  int `json:"unchanged"`
+	Updated    int `json:"updated"`
+	Duplicate  int `json:"duplicate"`
+	Failed     int `json:"failed"`
+	Skipped    int `json:"skipped"`
+}
+
+func (s *summary) count(o client.Outcome) {
+	switch o {
+	case "registered":
+		s.Registered++
+	case "unchanged":
+		s.Unchanged++
+	case "updated":
+		s.Updated++
+	case "duplicate":
+		s.Duplicate++
+	case "failed":
+		s.Failed++
+	case "skipped":
+		s.Skipped++
+	}
+}
+
+func (s summary) String() string {
+	return fmt.Sprintf("%d registered, %d unchanged, %d updated, %d duplicates, %d failed, %d skipped",
+		s.Registered, s.Unchanged, s.Updated, s.Duplicate, s.Failed, s.Skipped)
+}
+
+// report tells what becomes of files while it becomes of them.
+type report struct {
+	console
+	json bool
+	bar  *progressbar.ProgressBar // on a terminal
+
+	mu      sync.Mutex
+	summary summary
+	told    time.Time
+}
+
+func newReport(c console, asJSON bool) *report {
+	r := &report{console: c, json: asJSON, told: time.Now()}
+	if isTerminal(c.err) {
+		r.bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(c.err), progressbar.OptionSetDescription("registering"),
+			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("files"), progressbar.OptionClearOnFinish())
+	}
+	return r
+}
+
+func (r *report) add(o outcome) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.summary.count(o.Outcome)
+	if r.json {
+		if err := r.printJSON(o); err != nil {
+			return fmt.Errorf("print report: %w", err)
+		}
+	}
+	bad := o.Outcome == "failed" || o.Outcome == "skipped" || o.Status != "ok"
+	if bad && !r.json {
+		if r.bar != nil {
+			_ = r.bar.Clear() // only what a terminal shows
+		}
+		fmt.Fprintf(r.err, "%s: %s, %s: %s\n", o.Source, o.Outcome, o.Status, o.Reason)
+	}
+	switch {
+	case r.bar != nil:
+		_ = r.bar.Add(1) // only what a terminal shows
+	case time.Since(r.told) >= reportPause:
+		r.told = time.Now()
+		fmt.Fprintf(r.err, "so far: %s\n", r.summary)
+	}
+	return nil
+}
+
+// finish tells the summary, if the run came to its end, and whether some files failed.
+func (r *report) finish(complete bool) error {
+	if r.bar != nil {
+		_ = r.bar.Finish() // only what a terminal shows
+	}
+	var err error
+	switch {
+	case r.json:
+		err = r.printJSON(map[string]summary{"summary": r.summary})
+	case complete:
+		_, err = fmt.Fprintln(r.out, r.summary)
+	default:
+		_, err = io.WriteString(r.err, "before it ended: "+r.summary.String()+"\n")
+	}
+	if err == nil && complete && r.summary.Failed > 0 {
+		return exitError(exitFailed)
+	}
+	return err
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sealprint/sealprint/api"
+	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/fingerprint/match"
+	"github.com/sealprint/sealprint/ingest"
+	"github.com/sealprint/sealprint/ingest/extract"
+	"github.com/sealprint/sealprint/storage/index"
+	"github.com/sealprint/sealprint/storage/registry"
+)
+
+// shutdownTime is how long requests that are being answered may take when the
+// server is asked to stop.
+const shutdownTime = 15 * time.Second
+
+func serveCommand(c console) *cobra.Command {
+	var s settings
+	var file *string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Start the server",
+		Long: `Start the server, in the foreground, until it is interrupted.
+
+On the first start in an empty data folder it makes the deployment's secret key
+(secret.key) and an admin API key (admin.key). Without secret.key the index says
+nothing, to nobody: keep a copy of it where the index is not.`,
+		Example: "  sealprint serve --data /var/lib/sealprint --config /etc/sealprint.yaml",
+		Args:    arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := s.load(cmd, *file); err != nil {
+				return err
+			}
+			return serve(cmd.Context(), c, s)
+		},
+	}
+	file = s.flags(cmd)
+	return cmd
+}
+
+// serve runs a server until ctx ends.
+func serve(ctx context.Context, c console, s settings) (err error) {
+	log := slog.New(slog.NewJSONHandler(c.err, nil))
+	places, err := s.places()
+	if err != nil {
+		return err
+	}
+	// What was opened is closed in reverse order, and a failure to close is an error.
+	var closers []io.Closer
+	defer func() {
+		for i := len(closers) - 1; i >= 0; i-- {
+			err = errors.Join(err, closers[i].Close())
+		}
+	}()
+	store, err := openData(ctx, s.Data, true, log)
+	if err != nil {
+		return err
+	}
+	closers = append(closers, store)
+	if err := store.adminKey(ctx, c.err); err != nil {
+		return err
+	}
+
+	pool := extract.NewPool(extract.Command(), runtime.NumCPU())
+	closers = append(closers, pool)
+	config := ingest.Config{Index: store.index, Registry: store.registry, Extractor: pool, Key: store.key}
+	if s.Archive != nil {
+		archive, err := s.Archive.open()
+		if err != nil {
+			return usageError{fmt.Errorf("archive: %w", err)}
+		}
+		config.Archive = archive
+	}
+	registrar, err := ingest.NewRegistrar(ctx, config)
+	if err != nil {
+		return err
+	}
+	closers = append(closers, registrar)
+	jobs, err := ingest.NewJobs(ctx, registrar, store.registry, places, log)
+	if err != nil {
+		return err
+	}
+	closers = append(closers, jobs)
+
+	server, err := api.NewServer(api.Config{
+		Matcher:  &match.Matcher{Key: store.key, Index: store.index, Documents: store.registry},
+		Index:    store.index,
+		Registry: store.registry,
+		Ingest:   &ingestion{registrar, jobs, places},
+		Log:      log,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", s.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	scheme := "http"
+	if s.TLSCert != "" {
+		certificate, err := tls.LoadX509KeyPair(s.TLSCert, s.TLSKey)
+		if err != nil {
+			return errors.Join(usageError{fmt.Errorf("read TLS certificate: %w", err)}, listener.Close())
+		}
+		scheme = "https"
+		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+	}
+	web := server.HTTPServer()
+	log.Info("ready", "version", version, "address", scheme+"://"+listener.Addr().String(), "key_id", store.key.ID())
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	log.Info("stopping")
+	server.Close()
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	if err := web.Shutdown(stopping); err != nil {
+		_ = web.Close() // what is still open after the grace time
+		log.Warn("requests were cut off", "error", err)
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// data is an open data folder.
+type data struct {
+	dir      string
+	key      *fingerprint.Key
+	index    *index.Index
+	registry *registry.Registry
+	first    bool // the folder is new
+}
+
+// openData opens a data folder, or makes one.
+func openData(ctx context.Context, dir string, create bool, log *slog.Logger) (*data, error) {
+	d := &data{dir: dir}
+	if create {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make data folder: %w", err)
+		}
+	}
+	var err error
+	if d.key, d.first, err = secretKey(dir, create); err != nil {
+		return nil, err
+	}
+	if d.registry, err = registry.Open(ctx, filepath.Join(dir, "registry.db"), d.key); err != nil {
+		return nil, fmt.Errorf("open registry: %w", err)
+	}
+	if d.index, err = index.Open(filepath.Join(dir, "index"), d.key.Params(), index.Options{Events: logEvents(log)}); err != nil {
+		return nil, errors.Join(fmt.Errorf("open index: %w", err), d.registry.Close())
+	}
+	return d, nil
+}
+
+// Close closes index and registry.
+func (d *data) Close() error { return errors.Join(d.index.Close(), d.registry.Close()) }
+
+// secretKey reads the deployment's secret key, or makes it in an empty folder.
+func secretKey(dir string, create bool) (key *fingerprint.Key, first bool, err error) {
+	path := filepath.Join(dir, "secret.key")
+	content, err := os.ReadFile(path)
+	if err == nil {
+		if key, err = fingerprint.ParseKey(content); err != nil {
+			return nil, false, fmt.Errorf("read %s: %w", path, err)
+		}
+		return key, false, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) || !create {
+		return nil, false, fmt.Errorf("read secret key: %w", err)
+	}
+	for _, name := range []string{"registry.db", "index"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return nil, false, fmt.Errorf("%s is missing, but %s is not empty: put the key back, the index means nothing without it", path, dir)
+		}
+	}
+	key = fingerprint.NewKey()
+	if err := writeSecret(path, key.Encode()); err != nil {
+		return nil, false, fmt.Errorf("write secret key: %w", err)
+	}
+	return key, true, nil
+}
+
+// adminKey makes the first API key. It is written aside before the registry
+// learns it, so that a crash in between leaves no key that nobody has.
+func (d *data) adminKey(ctx context.Context, errOut io.Writer) error {
+	path := filepath.Join(d.dir, "admin.key")
+	aside := path + ".new"
+	if d.first {
+		key, _ := auth.NewKey(auth.Admin, "", time.Now())
+		if err := writeSecret(aside, []byte(key+"\n")); err != nil {
+			return fmt.Errorf("write admin key: %w", err)
+		}
+	}
+	content, err := os.ReadFile(aside)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read admin key: %w", err)
+	}
+	record, err := auth.Record(string(content), auth.Admin, "", time.Now())
+	if err != nil {
+		return fmt.Errorf("read admin key: %w", err)
+	}
+	if err := d.registry.AddKey(ctx, record); err != nil {
+		return fmt.Errorf("store admin key: %w", err)
+	}
+	if err := os.Rename(aside, path); err != nil {
+		return fmt.Errorf("write admin key: %w", err)
+	}
+	if err := syncFolder(d.dir); err != nil {
+		return err
+	}
+	fmt.Fprintf(errOut, "admin API key, shown once and kept in %s: %s", path, content)
+	return nil
+}
+
+// writeSecret writes a file that only its owner reads, all of it or nothing.
+func writeSecret(path string, content []byte) error {
+	temporary := path + ".tmp"
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(content); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// syncFolder makes a rename durable.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

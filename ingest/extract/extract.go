@@ -1,0 +1,81 @@
+// Package extract reads the text of files that may be made to harm the reader.
+//
+// A parser of PDF can be led into endless loops, gigabytes of memory, or a
+// stack overflow that no recover catches. So no file is parsed in the process
+// that serves: a [Pool] keeps a few child processes, each limited in memory,
+// processor time, stack, descriptors and privileges and unable to write files,
+// and hands them one file after another.
+//
+//	Pool (the server)                       Worker (the same program again)
+//	   size and limits, file descriptor  →  sniff the type by content
+//	                                     ←  media type
+//	                                     ←  page, page, page …
+//	                                     ←  end: how it ended
+//
+// Every page is a message of its own, so what was read before a child died is
+// kept: the status is then partial, and the reason says from which page on. A
+// child that dies, hangs or answers nonsense costs the file that it was
+// reading, and the next file goes to a new child. After [ingest.ReaderFiles]
+// files a child is replaced anyway.
+//
+// Neither side trusts the other's file: the child gets a read-only descriptor
+// and nothing else, and the parent believes no length that the child sends. A
+// crash is believed only of a child that had read nothing before: after a
+// warm one died, a new one reads the file once more, so that a status never
+// depends on the files that happened to come earlier.
+//
+// To read another kind of file, write a [Reader] and add it to [Readers].
+package extract
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/sealprint/sealprint/ingest"
+)
+
+// Reader reads the files of some media types.
+type Reader struct {
+	// Name and version of the reader stand on every page that it read, so that
+	// pages can be read again when the reader has become better.
+	Name string
+	// Types are the media types that it reads.
+	Types []string
+	// Read emits the pages in ascending order and returns nil when the file
+	// ended, or what emit returned. A [Failure] says how else it ended; what
+	// any other error says is dropped, since it may repeat content. Read runs
+	// in the limited process and may panic.
+	Read func(f File, emit Emit) error
+}
+
+// File is a file to read.
+type File struct {
+	io.ReaderAt
+	Size int64
+}
+
+// Emit takes one page. The reader's name is filled in. An error, such as that
+// the text exceeds its limit, ends the reading and is returned by Read.
+type Emit func(ingest.Page) error
+
+// Readers returns all readers. The order does not matter.
+func Readers() []Reader {
+	return []Reader{
+		{Name: "pdf 1, ledongthuc 2026-09-07", Types: []string{"application/pdf"}, Read: readPDF},
+		{Name: "html 1", Types: []string{"text/html", "application/xhtml+xml"}, Read: readHTML},
+		{Name: "text 1", Types: []string{"text/plain"}, Read: readText},
+	}
+}
+
+// Failure is an end of a reading other than the end of the file. Its reason
+// must not repeat content.
+type Failure struct {
+	Status ingest.Status
+	Reason string
+}
+
+func (f *Failure) Error() string { return string(f.Status) + ": " + f.Reason }
+
+func failf(status ingest.Status, format string, args ...any) *Failure {
+	return &Failure{Status: status, Reason: fmt.Sprintf(format, args...)}
+}

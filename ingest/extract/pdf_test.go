@@ -1,0 +1,184 @@
+package extract
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/sealprint/sealprint/ingest"
+)
+
+// pdfFile makes a PDF of numbered objects, the first of which is the catalog.
+func pdfFile(trailer string, objects ...string) string {
+	var b strings.Builder
+	b.WriteString("%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
+	offsets := make([]int, len(objects))
+	for i, o := range objects {
+		offsets[i] = b.Len()
+		fmt.Fprintf(&b, "%d 0 obj\n%s\nendobj\n", i+1, o)
+	}
+	xref := b.Len()
+	fmt.Fprintf(&b, "xref\n0 %d\n0000000000 65535 f \n", len(objects)+1)
+	for _, o := range offsets {
+		fmt.Fprintf(&b, "%010d 00000 n \n", o)
+	}
+	fmt.Fprintf(&b, "trailer\n<</Size %d /Root 1 0 R %s>>\nstartxref\n%d\n%%%%EOF\n", len(objects)+1, trailer, xref)
+	return b.String()
+}
+
+func stream(content string) string {
+	return fmt.Sprintf("<</Length %d>>\nstream\n%s\nendstream", len(content), content)
+}
+
+func show(text string) string { return "BT /F1 12 Tf (" + text + ") Tj ET" }
+
+// makePDF makes a PDF with a page for each content.
+func makePDF(texts ...string) string {
+	contents := make([]string, len(texts))
+	for i, t := range texts {
+		contents[i] = show(t)
+	}
+	return pagesPDF("", contents...)
+}
+
+func pagesPDF(trailer string, contents ...string) string {
+	objects := []string{
+		"<</Type /Catalog /Pages 2 0 R>>",
+		"",
+		"<</Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding>>",
+	}
+	var kids string
+	for _, c := range contents {
+		kids += fmt.Sprintf("%d 0 R ", len(objects)+1)
+		objects = append(objects, fmt.Sprintf("<</Type /Page /Parent 2 0 R /Resources <</Font <</F1 3 0 R>>>> /Contents %d 0 R>>", len(objects)+2))
+		objects = append(objects, stream(c))
+	}
+	objects[1] = fmt.Sprintf("<</Type /Pages /Count %d /Kids [%s]>>", len(contents), kids)
+	return pdfFile(trailer, objects...)
+}
+
+func encryptedPDF() string {
+	key := strings.Repeat("ab", 32)
+	return pagesPDF(fmt.Sprintf("/Encrypt <</Filter /Standard /V 1 /R 2 /O <%s> /U <%s> /P -4>> /ID [<00> <00>]", key, key), show("x"))
+}
+
+func TestPDF(t *testing.T) {
+	p := newPool(t, 1)
+	good := makePDF("Finance", "Division")
+	for _, test := range []struct {
+		name, content string
+		want          string // status, and the text of each page
+		reason        string
+	}{
+		{"good", good, "ok|Finance|Division", ""},
+		{"version 2.0", strings.Replace(good, "%PDF-1.4\n", "%PDF-2.0\n", 1), "ok|Finance|Division", ""},
+		{"space after version", strings.Replace(good, "%PDF-1.4\n", "%PDF-1.4 ", 1), "ok|Finance|Division", ""},
+		{"bytes before", "HTTP/1.1 200 OK\n\n" + good, "ok|Finance|Division", ""},
+		{"bytes before, offsets from the beginning of the file", "\n\n" + shifted(good, 2), "ok|Finance|Division", ""},
+		{"bytes after", good + strings.Repeat("\x00", 3000), "ok|Finance|Division", ""},
+		{"no end of file mark", strings.TrimSuffix(good, "%%EOF\n"), "ok|Finance|Division", ""},
+		{"wrong count", strings.Replace(good, "/Count 2", "/Count 9", 1), "ok|Finance|Division", ""},
+		{"one bad page", pagesPDF("", show("Finance"), "BT ) ET", show("Division")), "partial|Finance||Division", "page 2: malformed content"},
+		{"inline image", pagesPDF("", show("Finance")+"\nq BI\n/W 9/H 1/F/Fl\nID ))(<\xff\x00 EI \xff>\nEI Q\n"+show("Division")), "ok|Finance\nDivision", ""},
+		{"text before an error", pagesPDF("", show("Finance")+" BT ) ET"), "partial|Finance", "page 1: malformed content"},
+		{"words and lines", pagesPDF("", "BT /F1 12 Tf [(Fin)-20(ance)-300(Division)] TJ 0 -12 Td (of) Tj 9 0 Td (Pakistan) ' ET"), "ok|Finance Division\nof \nPakistan", ""},
+		{"form", pdfFile("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>",
+			"<</Type /Page /Contents 4 0 R /Resources <</XObject <</X 5 0 R>>>>>>", stream(show("Finance")+" /X Do"),
+			"<</Subtype /Form /Length 19>>\nstream\nBT (Division) Tj ET\nendstream"),
+			"ok|Finance\n\nDivision", ""},
+		{"form within itself", pdfFile("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>",
+			"<</Type /Page /Contents 4 0 R /Resources <</XObject <</X 5 0 R>>>>>>", stream(show("Finance")+" /X Do"),
+			"<</Subtype /Form /Length 26>>\nstream\nBT (Division) Tj ET /X Do \nendstream"),
+			"partial|Finance" + strings.Repeat("\n\nDivision", maxFormDepth), "page 1: malformed content"},
+		{"form after form", pdfFile("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>",
+			"<</Type /Page /Contents 4 0 R /Resources <</XObject <</X 4 0 R>>>>>>",
+			"<</Subtype /Form /Length 60>>\nstream\n"+strings.Repeat("/X Do ", 10)+"\nendstream"),
+			"damaged|", "page 1: malformed content"},
+		{"unknown filter", pdfFile("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>", "<</Type /Page /Contents 4 0 R>>", "<</Length 1 /Filter /Mystery>>\nstream\nx\nendstream"),
+			"damaged|", "page 1: unknown compression"},
+		{"no pages", pagesPDF(""), "damaged", "no page can be found in the file"},
+		{"missing object", strings.Replace(good, "\n4 0 obj", "\n9 0 obj", 1), "partial||Division", "page 1: damaged page object"},
+		{"cyclic parents", pdfFile("", "<</Pages 2 0 R>>", "<</Kids [3 0 R] /Parent 3 0 R>>", "<</Type /Page /Parent 2 0 R /Contents 4 0 R>>", stream(show("x"))),
+			"damaged|", "page 1: reads without end"},
+		{"absent object", strings.Replace(good, "/Kids [4 0 R", "/Kids [9 0 R", 1), "partial||Division", "page 1: damaged page object"},
+		{"cyclic kids after a page", pdfFile("", "<</Pages 2 0 R>>", "<</Kids [3 0 R 2 0 R]>>", "<</Contents 4 0 R>>", stream(show("x"))),
+			"partial" + strings.Repeat("|x", maxTreeDepth) + "|", "page 65: damaged page object"},
+		{"cyclic kids", pdfFile("", "<</Pages 2 0 R>>", "<</Kids [2 0 R 2 0 R]>>"), "damaged", "no page can be found in the file"},
+		{"cyclic xref", cyclicXref(), "damaged", "no page can be found in the file"},
+		{"stack overflow", cyclicObjectStream(), "limit", "reader ended: stack overflow"},
+		{"text about PDF", "A file begins with\n%PDF-1.7\nand so on", "ok|A file begins with\n%PDF-1.7\nand so on", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := extract(t, p, test.content)
+			got := string(r.Status)
+			for _, page := range r.Pages {
+				got += "|" + strings.TrimSpace(page.Text)
+			}
+			if got != test.want || r.Reason != test.reason {
+				t.Errorf("got %q, %q\nwant %q, %q", got, r.Reason, test.want, test.reason)
+			}
+		})
+	}
+}
+
+// shifted moves every offset in a file.
+func shifted(file string, by int) string {
+	body, table, _ := strings.Cut(file, "xref\n0 ")
+	lines := strings.SplitAfter(table, "\n")
+	for i, l := range lines {
+		var offset int
+		if strings.HasSuffix(l, " n \n") || i > 0 && lines[i-1] == "startxref\n" {
+			width := len(l) - len(strings.TrimLeft(l, "0123456789"))
+			offset, _ = strconv.Atoi(l[:width])
+			lines[i] = fmt.Sprintf("%0*d", width, offset+by) + l[width:]
+		}
+	}
+	return body + "xref\n0 " + strings.Join(lines, "")
+}
+
+// cyclicXref makes a table whose previous table is itself.
+func cyclicXref() string {
+	file := makePDF("x")
+	at := strings.LastIndex(file, "xref\n0 ")
+	return strings.Replace(file, "/Root", fmt.Sprintf("/Prev %d /Root", at), 1)
+}
+
+// cyclicObjectStream makes a file whose catalog lies in an object stream that
+// lies in itself.
+func cyclicObjectStream() string {
+	var b bytes.Buffer
+	b.WriteString("%PDF-1.5\n")
+	at := b.Len()
+	// Objects 0 to 2: free; in stream 2; in stream 2.
+	table := "\x00\x00\x00" + "\x02\x02\x00" + "\x02\x02\x00"
+	fmt.Fprintf(&b, "3 0 obj\n<</Type /XRef /Size 3 /W [1 1 1] /Root 1 0 R /Length %d>>\nstream\n%s\nendstream\nendobj\n", len(table), table)
+	fmt.Fprintf(&b, "startxref\n%d\n%%%%EOF\n", at)
+	return b.String()
+}
+
+func TestMorePagesThanTheLimit(t *testing.T) {
+	p := newPool(t, 1)
+	r := extract(t, p, makePDF(strings.Split(strings.Repeat("x ", ingest.MaxPages+1), " ")...))
+	if want := "after page 5000: more than 5000 pages"; r.Status != ingest.StatusPartial || r.Reason != want {
+		t.Errorf("got %s, %q", r.Status, r.Reason)
+	}
+}
+
+func TestConcat(t *testing.T) {
+	texts := []string{"%PDF-1.7", "", "the middle", "\nstartxref"}
+	var parts concat
+	for _, text := range texts {
+		parts = append(parts, part(strings.NewReader(text), 0, int64(len(text))))
+	}
+	want := strings.Join(texts, "")
+	if err := iotest.TestReader(io.NewSectionReader(parts, 0, int64(len(want))), []byte(want)); err != nil {
+		t.Error(err)
+	}
+	if _, err := parts.ReadAt(make([]byte, 1), -1); err == nil {
+		t.Error("no error before the beginning")
+	}
+}

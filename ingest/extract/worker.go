@@ -1,0 +1,249 @@
+package extract
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/gabriel-vasile/mimetype"
+	"golang.org/x/sys/unix"
+
+	"github.com/sealprint/sealprint/ingest"
+)
+
+// WorkerArg is the first argument with which the program runs as a reader. It
+// is dispatched to [Worker] before anything else: before flags, environment
+// and logging.
+const WorkerArg = "read-worker"
+
+// socketFD is where a [Pool] puts the socket, the first after standard error.
+const socketFD = 3
+
+// Exit codes by which a child tells its parent what cannot be sent any more.
+// The runtime's own is 2.
+const (
+	exitGone  = 0 // the parent is
+	exitSetup = 3
+	exitCPU   = 4
+)
+
+// Worker limits the process that it runs in and reads the files that the
+// parent sends, with the readers given, until the parent is gone. It returns
+// the exit code. It is of use only in a process that a [Pool] started.
+func Worker(readers []Reader) int {
+	if err := confine(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitSetup
+	}
+	socket := os.NewFile(socketFD, "parent")
+	if _, err := socket.Write(appendFrame(nil, frameReady, nil)); err != nil {
+		return exitGone
+	}
+	for r := range requests() {
+		if err := limitCPU(r.cpu); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return exitSetup
+		}
+		if err := serve(socket, readers, r); err != nil {
+			return exitGone
+		}
+	}
+	return exitGone
+}
+
+// confine limits the process for good. That it can gain no privileges is
+// inherited from the thread that started it, see [start].
+func confine() error {
+	// Between files the heap may be as large as it was; within one it must not
+	// come near the limit before it is collected.
+	debug.SetMemoryLimit(ingest.ReaderMemory / 2)
+	debug.SetMaxStack(ingest.ReaderStack)
+	// As many children run as there are processors to use.
+	runtime.GOMAXPROCS(1)
+	mimetype.SetLimit(sniffBytes)
+
+	// A service manager signals the whole group at once. The parent may still
+	// wait for this file, and its end is ours.
+	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	// The runtime's default is to ignore the one that counts.
+	over := make(chan os.Signal, 1)
+	signal.Notify(over, unix.SIGXCPU)
+	go func() {
+		<-over
+		os.Exit(exitCPU)
+	}()
+
+	reserved, err := addressSpace()
+	if err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		resource int
+		limit    uint64
+	}{
+		// The runtime reserves about a gigabyte that it never touches, so the
+		// limit is on what comes on top.
+		{unix.RLIMIT_AS, reserved + ingest.ReaderMemory},
+		{unix.RLIMIT_CORE, 0},
+		{unix.RLIMIT_FSIZE, 0},
+		{unix.RLIMIT_NOFILE, maxDescriptors},
+	} {
+		if err := unix.Setrlimit(l.resource, &unix.Rlimit{Cur: l.limit, Max: l.limit}); err != nil {
+			return fmt.Errorf("set resource limit %d: %w", l.resource, err)
+		}
+	}
+	// No debugger, no core, and /proc/PID belongs to root: another process of
+	// the same user cannot read the text in passing.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("set not dumpable: %w", err)
+	}
+	return nil
+}
+
+func addressSpace() (uint64, error) {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, fmt.Errorf("read size of address space: %w", err)
+	}
+	var pages uint64
+	if _, err := fmt.Sscan(string(b), &pages); err != nil {
+		return 0, fmt.Errorf("parse size of address space: %w", err)
+	}
+	return pages * uint64(os.Getpagesize()), nil
+}
+
+// limitCPU grants the process so many seconds from now on.
+func limitCPU(seconds uint32) error {
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
+		return fmt.Errorf("get processor time: %w", err)
+	}
+	spent := time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	limit := uint64(math.Ceil(spent.Seconds())) + uint64(seconds)
+	if err := unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: limit, Max: unix.RLIM_INFINITY}); err != nil {
+		return fmt.Errorf("limit processor time: %w", err)
+	}
+	return nil
+}
+
+// requests receives what the parent sends. It ends the process when the parent
+// is gone, which it notices while a file is being read, too.
+func requests() <-chan request {
+	out := make(chan request)
+	go func() {
+		for {
+			r, err := receive()
+			if err != nil {
+				os.Exit(exitGone)
+			}
+			out <- r
+		}
+	}()
+	return out
+}
+
+func receive() (r request, err error) {
+	buf := make([]byte, requestBytes)
+	rights := make([]byte, unix.CmsgSpace(4))
+	var n, rn int
+	for {
+		n, rn, _, _, err = unix.Recvmsg(socketFD, buf, rights, unix.MSG_CMSG_CLOEXEC|unix.MSG_WAITALL)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return r, err
+	}
+	if n < len(buf) {
+		return r, io.ErrUnexpectedEOF
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:rn])
+	if err != nil || len(messages) != 1 {
+		return r, errFrame
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return r, errFrame
+	}
+	r.decode(buf)
+	r.file = os.NewFile(uintptr(fds[0]), "file")
+	return r, nil
+}
+
+// serve reads one file. An error means that the parent does not listen.
+func serve(socket io.Writer, readers []Reader, req request) error {
+	defer req.file.Close()
+	f := File{ReaderAt: io.NewSectionReader(req.file, 0, req.size), Size: req.size}
+	out := &output{socket: socket}
+
+	mediaType := sniff(f)
+	out.send(appendFrame(nil, frameMedia, []string{mediaType}))
+
+	end := read(f, mediaType, readers, out)
+	if out.err != nil {
+		return out.err
+	}
+	var status, reason string
+	if end != nil {
+		status, reason = string(end.Status), end.Reason
+	}
+	out.send(appendFrame(nil, frameEnd, []string{status, reason}))
+	return out.err
+}
+
+func read(f File, mediaType string, readers []Reader, out *output) (end *Failure) {
+	if mediaType == emptyType {
+		return failf(ingest.StatusNoText, "the file is empty")
+	}
+	i := slices.IndexFunc(readers, func(r Reader) bool { return slices.Contains(r.Types, mediaType) })
+	if i < 0 {
+		i = slices.IndexFunc(readers, func(r Reader) bool { return isText(mediaType) && slices.Contains(r.Types, textType) })
+	}
+	if i < 0 {
+		return failf(ingest.StatusUnsupported, "no reader for %s", mediaType)
+	}
+	defer func() {
+		if recover() != nil {
+			end = failf(ingest.StatusDamaged, "not readable as %s", mediaType)
+		}
+	}()
+	out.reader = readers[i].Name
+	err := readers[i].Read(f, out.emit)
+	if err == nil || errors.As(err, &end) {
+		return end
+	}
+	return failf(ingest.StatusDamaged, "not readable as %s", mediaType)
+}
+
+// output sends pages and remembers that it could not.
+type output struct {
+	socket io.Writer
+	reader string
+	bytes  int
+	err    error
+}
+
+func (o *output) emit(p ingest.Page) error {
+	p.Reader = o.reader
+	p.Text = clean(p.Text)
+	o.bytes += len(p.Text)
+	if o.bytes > ingest.MaxTextBytes {
+		return failf(ingest.StatusLimit, "more than %d MB of text", ingest.MaxTextBytes>>20)
+	}
+	o.send(appendPage(nil, p))
+	return o.err
+}
+
+func (o *output) send(frame []byte) {
+	if o.err == nil {
+		_, o.err = o.socket.Write(frame)
+	}
+}

@@ -1,0 +1,389 @@
+// Package ingest registers documents: it fetches files from their sources,
+// has them read, fingerprints what was read and commits the result to index and
+// registry.
+//
+// Every file, uploaded or listed by a bulk registration, takes the same way
+// ([Registrar.Register]):
+//
+//	known by revision?  → unchanged, without reading it
+//	spool into memory   → never to disk: plain text would be at rest there
+//	known by content?   → unchanged or duplicate, without parsing it
+//	read in a child process, fingerprint
+//	commit by the one writer, in groups
+//
+// The number of files on their way is bounded by the bytes that they hold. One
+// bad file never stops the others: whatever it does ends in a [Status] with a
+// reason.
+package ingest
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/storage"
+)
+
+// Outcome says what a registration did with a file.
+type Outcome string
+
+// The outcomes. Failed and skipped files make no document and are tried again
+// the next time.
+const (
+	Registered Outcome = "registered" // a new document
+	Unchanged  Outcome = "unchanged"  // known, from this source
+	Updated    Outcome = "updated"    // a known source with other bytes: a new version
+	Duplicate  Outcome = "duplicate"  // known bytes: the document gained a source
+	Failed     Outcome = "failed"     // could not be fetched or read
+	Skipped    Outcome = "skipped"    // no reader takes this kind of file
+)
+
+// Outcomes lists all outcomes in the order in which they are reported.
+var Outcomes = []Outcome{Registered, Unchanged, Updated, Duplicate, Failed, Skipped}
+
+// File is one file to register.
+type File struct {
+	storage.SourceKey
+	Classification string
+	Title          string // the source's base name if empty
+	PublishedAt    time.Time
+	// Size in bytes, or -1 if it is not known before the end.
+	Size int64
+	// Revision is what the source says about the object's state, if it says
+	// anything; see Registrar.Revision.
+	Revision []byte
+	// Open reads the content. It is not called if the revision is known.
+	Open func(ctx context.Context) (io.ReadCloser, error)
+	// Archive asks for the content to be kept, for sources that cannot be read
+	// again.
+	Archive bool
+
+	job *run
+	seq int64
+}
+
+// Result is what became of a file.
+type Result struct {
+	Source     string
+	Document   storage.DocumentID // empty for failed and skipped
+	Version    int
+	Outcome    Outcome
+	Status     Status
+	Reason     string
+	Pages      int
+	Characters int // normalized
+}
+
+// Registrar registers files. Make one with [NewRegistrar].
+type Registrar struct {
+	index     storage.Index
+	registry  storage.Registry
+	extractor Extractor
+	archive   Archive // nil: uploads are not kept
+	key       *fingerprint.Key
+	window    fingerprint.Window
+
+	contentKey, revisionKey []byte
+	budget                  *semaphore.Weighted
+	queue                   chan *prepared
+	stop                    context.CancelFunc
+	stopped                 chan struct{}
+}
+
+// Config is what a registrar works with. Archive may be nil.
+type Config struct {
+	Index     storage.Index
+	Registry  storage.Registry
+	Extractor Extractor
+	Archive   Archive
+	Key       *fingerprint.Key
+	Window    fingerprint.Window // of new documents; Dense if 0
+}
+
+// NewRegistrar starts a registrar. Before it takes the first file it makes index
+// and registry agree about what was half done when the program last ended.
+func NewRegistrar(ctx context.Context, c Config) (*Registrar, error) {
+	if c.Window == 0 {
+		c.Window = fingerprint.Dense
+	}
+	r := &Registrar{
+		index: c.Index, registry: c.Registry, extractor: c.Extractor, archive: c.Archive, key: c.Key, window: c.Window,
+		contentKey:  c.Key.Derive("content hash", sha256.Size),
+		revisionKey: c.Key.Derive("revision hash", sha256.Size),
+		budget:      semaphore.NewWeighted(MaxInFlightBytes),
+		queue:       make(chan *prepared),
+		stopped:     make(chan struct{}),
+	}
+	if err := r.reconcile(ctx); err != nil {
+		return nil, err
+	}
+	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go r.write(ctx)
+	return r, nil
+}
+
+// Close waits for what is being committed and stops the registrar. Files that
+// are on their way get an error.
+func (r *Registrar) Close() error {
+	r.stop()
+	<-r.stopped
+	return nil
+}
+
+// reconcile deletes sheets that no registered version owns: an append whose
+// commit a crash prevented, or a deletion that it interrupted.
+func (r *Registrar) reconcile(ctx context.Context) error {
+	indexed, err := r.index.Ordinals(ctx)
+	if err != nil {
+		return fmt.Errorf("list indexed documents: %w", err)
+	}
+	owned, err := r.registry.Ordinals(ctx)
+	if err != nil {
+		return fmt.Errorf("list registered documents: %w", err)
+	}
+	var orphans []storage.Ordinal
+	i := 0
+	for _, o := range indexed {
+		for i < len(owned) && owned[i] < o {
+			i++
+		}
+		if i == len(owned) || owned[i] != o {
+			orphans = append(orphans, o)
+		}
+	}
+	if len(orphans) == 0 {
+		return nil
+	}
+	if err := r.index.Delete(ctx, orphans); err != nil {
+		return fmt.Errorf("delete %d unregistered sheets: %w", len(orphans), err)
+	}
+	return nil
+}
+
+// Revision makes the keyed hash by which an unchanged object is recognized. The
+// entity tag itself is not kept: it may be a plain hash of the content.
+func (r *Registrar) Revision(o Object) []byte {
+	mac := hmac.New(sha256.New, r.revisionKey)
+	fmt.Fprintf(mac, "%s\x00%s\x00%d", o.ETag, o.VersionID, o.Size)
+	return mac.Sum(nil)[:16]
+}
+
+// Register takes a file the whole way. When it returns without error, what the
+// result says is durable. An error means that nothing is known about the file: a
+// store failed or the context ended.
+func (r *Registrar) Register(ctx context.Context, f File) (Result, error) {
+	p, err := r.prepare(ctx, f)
+	if err != nil {
+		return Result{}, err
+	}
+	if p.done && f.job == nil {
+		return p.result, nil
+	}
+	p.reply = make(chan error, 1)
+	select {
+	case r.queue <- p:
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	case <-r.stopped:
+		return Result{}, storage.ErrClosed
+	}
+	// From here on the file is committed or not, whether anybody waits or not.
+	if err := <-p.reply; err != nil {
+		return Result{}, err
+	}
+	return p.result, nil
+}
+
+// prepared is a file that needs nothing but the commit.
+type prepared struct {
+	file    File
+	result  Result
+	done    bool // nothing to commit but the job's item
+	content []byte
+	version storage.Version
+	hashes  []fingerprint.Hash
+	reply   chan error
+}
+
+// finish ends a file that makes no document.
+func (p *prepared) finish(o Outcome, s Status, reason string) *prepared {
+	p.done = true
+	p.result.Outcome, p.result.Status, p.result.Reason = o, s, reason
+	return p
+}
+
+// known ends a file whose version is registered.
+func (p *prepared) known(o Outcome, v storage.Version) *prepared {
+	p.result.Document, p.result.Version = v.Document, v.Number
+	p.result.Pages, p.result.Characters = len(v.Pages), v.Characters()
+	p.result.Outcome, p.result.Status, p.result.Reason = o, Status(v.Status), v.Reason
+	return p
+}
+
+func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
+	p := &prepared{file: f, result: Result{Source: f.Source}}
+	source, version, err := r.registry.Source(ctx, f.SourceKey)
+	switch {
+	case err == nil && len(f.Revision) > 0 && hmac.Equal(source.Revision, f.Revision):
+		p.known(Unchanged, version)
+		p.done = true
+		return p, nil
+	case err != nil && !errors.Is(err, storage.ErrNotFound):
+		return nil, fmt.Errorf("look up source: %w", err)
+	}
+	if f.Size > MaxFileBytes {
+		return p.finish(Failed, StatusLimit, tooLarge), nil
+	}
+	weight := f.Size
+	if weight < 0 {
+		weight = MaxFileBytes
+	}
+	if err := r.budget.Acquire(ctx, weight); err != nil {
+		return nil, err
+	}
+	defer r.budget.Release(weight)
+
+	spool, size, sum, err := r.spool(ctx, f)
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		return p.finish(Failed, StatusLimit, tooLarge), nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		var fetch *fetchError
+		if errors.As(err, &fetch) {
+			return p.finish(Failed, StatusNotFetched, fetch.reason()), nil
+		}
+		return nil, err
+	}
+	defer spool.Close()
+	p.content = sum
+	if known, err := r.registry.Content(ctx, f.Department, f.Collection, sum); err == nil {
+		p.version = known // the writer decides: unchanged or duplicate
+		return p, nil
+	} else if !errors.Is(err, storage.ErrNotFound) {
+		return nil, fmt.Errorf("look up content: %w", err)
+	}
+
+	reading, err := r.extractor.Extract(ctx, spool, size)
+	if err != nil {
+		return nil, fmt.Errorf("read file: %w", err)
+	}
+	if !reading.Status.Registered() {
+		outcome := Failed
+		if reading.Status == StatusUnsupported {
+			outcome = Skipped
+		}
+		return p.finish(outcome, reading.Status, reading.Reason), nil
+	}
+	if f.Archive && r.archive != nil {
+		if err := r.archive.Put(ctx, archiveName(sum), io.NewSectionReader(spool, 0, size), size); err != nil {
+			return nil, fmt.Errorf("archive file: %w", err)
+		}
+	}
+	b := fingerprint.NewBuilder(r.key, r.window)
+	p.version = storage.Version{
+		Content: sum, Size: size, MediaType: reading.MediaType, Window: r.window,
+		Status: string(reading.Status), Reason: reading.Reason,
+	}
+	for i, page := range reading.Pages {
+		b.AddPage(page.Number, page.Text)
+		n := b.Pages()[i]
+		p.version.TextBytes += int64(len(page.Text))
+		p.version.Pages = append(p.version.Pages, storage.Page{
+			Number: page.Number, Characters: n.Characters, CodePoints: n.CodePoints, Reader: page.Reader, Reason: page.Reason,
+		})
+	}
+	p.version.Places = b.Places()
+	p.hashes = b.Hashes()
+	return p, nil
+}
+
+// tooLarge is the reason for files over the limit.
+var tooLarge = fmt.Sprintf("file over %d MB", MaxFileBytes>>20)
+
+func archiveName(content []byte) string { return "sealprint/" + hex.EncodeToString(content) }
+
+// fetchError is a file that its source did not give.
+type fetchError struct{ err error }
+
+func (e *fetchError) Error() string { return "fetch file: " + e.err.Error() }
+func (e *fetchError) Unwrap() error { return e.err }
+
+// reason explains the failure without repeating what the store said, which may
+// hold anything.
+func (e *fetchError) reason() string {
+	if errors.Is(e.err, ErrChanged) {
+		return "the object was changed or removed while it was being read"
+	}
+	return "the source did not give the file: " + short(e.err)
+}
+
+// short bounds an error message that ends up in a report.
+func short(err error) string {
+	const most = 200
+	s := strings.Join(strings.Fields(err.Error()), " ")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
+// spool reads a file into anonymous memory that no path leads to, and hashes it.
+// A source that is out of reach for a while is waited for.
+func (r *Registrar) spool(ctx context.Context, f File) (file *os.File, size int64, sum []byte, err error) {
+	err = retry(ctx, maxOutage, func() error {
+		content, err := f.Open(ctx)
+		if err != nil {
+			return &fetchError{err}
+		}
+		defer content.Close()
+		file, size, sum, err = Spool(content, hmac.New(sha256.New, r.contentKey))
+		return err
+	})
+	return file, size, sum, err
+}
+
+// Spool copies content into anonymous memory, at most MaxFileBytes of it, and
+// into sum on the way. The error is of kind [ErrTooLarge] if there is more.
+func Spool(content io.Reader, sum hash.Hash) (*os.File, int64, []byte, error) {
+	fd, err := unix.MemfdCreate("sealprint", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, 0, nil, fmt.Errorf("make memory file: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), "memory file "+strconv.Itoa(fd))
+	// The writer side is wrapped so that the copy goes through the hash instead of
+	// being handed to the kernel as a whole.
+	size, err := io.Copy(io.MultiWriter(struct{ io.Writer }{file}, sum), io.LimitReader(content, MaxFileBytes+1))
+	switch {
+	case err != nil:
+		file.Close()
+		return nil, 0, nil, &fetchError{err}
+	case size > MaxFileBytes:
+		file.Close()
+		return nil, 0, nil, ErrTooLarge
+	}
+	return file, size, sum.Sum(nil), nil
+}
+
+// title is what a document is called if nobody said.
+func (f *File) title() string {
+	if f.Title != "" {
+		return f.Title
+	}
+	return path.Base(strings.TrimRight(f.Source, "/"))
+}

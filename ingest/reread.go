@@ -1,0 +1,107 @@
+package ingest
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/sealprint/sealprint/storage"
+)
+
+// Read reads a file that is not to be registered, within the same limits. Size
+// is at most, or -1 if it is not known before the end.
+func (r *Registrar) Read(ctx context.Context, content io.Reader, size int64) (*Reading, error) {
+	weight := size
+	if weight < 0 {
+		weight = MaxFileBytes
+	}
+	weight = min(weight, MaxFileBytes)
+	if err := r.budget.Acquire(ctx, weight); err != nil {
+		return nil, err
+	}
+	defer r.budget.Release(weight)
+	file, size, _, err := Spool(content, sha256.New())
+	if errors.Is(err, ErrTooLarge) {
+		return &Reading{Status: StatusLimit, Reason: tooLarge}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	reading, err := r.extractor.Extract(ctx, file, size)
+	if err != nil {
+		return nil, fmt.Errorf("read file: %w", err)
+	}
+	return reading, nil
+}
+
+// ReadAgain reads a registered version anew, from the archive or from one of
+// its sources among the places. The error is of kind storage.ErrNotFound if
+// there is nowhere to read it from, and of kind storage.ErrConflict if what is
+// there now are other bytes.
+func (r *Registrar) ReadAgain(ctx context.Context, v storage.Version, sources []storage.Source, places []Place) (*Reading, error) {
+	err := fmt.Errorf("%w: no source that can be read again", storage.ErrNotFound)
+	try := func(open func() (io.ReadCloser, error)) (*Reading, bool) {
+		reading, failed := r.readIfSame(ctx, v, open)
+		if failed != nil {
+			err = failed
+		}
+		return reading, failed == nil
+	}
+	if r.archive != nil {
+		if reading, ok := try(func() (io.ReadCloser, error) { return r.archive.Get(ctx, archiveName(v.Content)) }); ok {
+			return reading, nil
+		}
+	}
+	for _, source := range sources {
+		for _, place := range places {
+			key, ok := place.Source.Key(source.Source)
+			if !ok {
+				continue
+			}
+			reading, ok := try(func() (io.ReadCloser, error) {
+				object, err := place.Source.Stat(ctx, key)
+				if err != nil {
+					return nil, err
+				}
+				return place.Source.Open(ctx, object)
+			})
+			if ok {
+				return reading, nil
+			}
+		}
+	}
+	return nil, err
+}
+
+// readIfSame reads content if it still is the version's.
+func (r *Registrar) readIfSame(ctx context.Context, v storage.Version, open func() (io.ReadCloser, error)) (*Reading, error) {
+	if err := r.budget.Acquire(ctx, v.Size); err != nil {
+		return nil, err
+	}
+	defer r.budget.Release(v.Size)
+	content, err := open()
+	if errors.Is(err, ErrChanged) {
+		return nil, fmt.Errorf("%w: the source is gone", storage.ErrConflict)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read source again: %w", err)
+	}
+	defer content.Close()
+	file, size, sum, err := Spool(io.LimitReader(content, v.Size+1), hmac.New(sha256.New, r.contentKey))
+	if err != nil {
+		return nil, fmt.Errorf("read source again: %w", err)
+	}
+	defer file.Close()
+	if !hmac.Equal(sum, v.Content) {
+		return nil, fmt.Errorf("%w: the source holds other bytes now", storage.ErrConflict)
+	}
+	reading, err := r.extractor.Extract(ctx, file, size)
+	if err != nil {
+		return nil, fmt.Errorf("read file: %w", err)
+	}
+	return reading, nil
+}

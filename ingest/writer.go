@@ -1,0 +1,198 @@
+package ingest
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sealprint/sealprint/storage"
+)
+
+// Limits of one group commit: enough to share the disk's work, little enough to
+// be waited for.
+const (
+	maxBatchFiles  = 1000
+	maxBatchHashes = 500_000
+)
+
+// write commits prepared files until ctx ends. There is one writer, so that two
+// files with the same bytes or from the same source meet in order. Files that
+// arrive while it commits share the next commit.
+func (r *Registrar) write(ctx context.Context) {
+	defer close(r.stopped)
+	var next *prepared // did not fit into the batch before
+	for {
+		batch := newBatch()
+		if next == nil {
+			select {
+			case <-ctx.Done():
+				return
+			case next = <-r.queue:
+			}
+		}
+		for next != nil && batch.add(next) {
+			next = nil
+			select {
+			case next = <-r.queue:
+			default:
+			}
+		}
+		// Not ctx: what was accepted is committed.
+		err := r.commit(context.WithoutCancel(ctx), batch)
+		for _, p := range batch.files {
+			p.reply <- err
+		}
+	}
+}
+
+// batch is a group of files none of which depends on another's commit.
+type batch struct {
+	files    []*prepared
+	hashes   int
+	sources  map[storage.SourceKey]bool
+	contents map[[3]string]bool
+}
+
+func newBatch() *batch {
+	return &batch{sources: map[storage.SourceKey]bool{}, contents: map[[3]string]bool{}}
+}
+
+// add takes a file into the batch, or reports that it has to wait for the next.
+func (b *batch) add(p *prepared) bool {
+	content := [3]string{p.file.Department, p.file.Collection, string(p.content)}
+	if b.sources[p.file.SourceKey] || !p.done && b.contents[content] ||
+		len(b.files) >= maxBatchFiles || len(b.files) > 0 && b.hashes+len(p.hashes) > maxBatchHashes {
+		return false
+	}
+	b.files = append(b.files, p)
+	b.hashes += len(p.hashes)
+	b.sources[p.file.SourceKey] = true
+	if !p.done {
+		b.contents[content] = true
+	}
+	return true
+}
+
+// commit makes a batch durable: first the fingerprints, then what is said about
+// them. A crash in between leaves sheets that reconcile deletes.
+func (r *Registrar) commit(ctx context.Context, b *batch) error {
+	now := time.Now().UTC()
+	var changes storage.Changes
+	var sheets []storage.Sheet
+	for _, p := range b.files {
+		if !p.done {
+			sheet, err := r.decide(ctx, p, now, &changes)
+			if err != nil {
+				return err
+			}
+			if sheet != nil {
+				sheets = append(sheets, *sheet)
+			}
+		}
+		if p.file.job != nil {
+			changes.Items = append(changes.Items, p.item())
+		}
+	}
+	if len(sheets) > 0 {
+		first, err := r.registry.ReserveOrdinals(ctx, len(sheets))
+		if err != nil {
+			return fmt.Errorf("reserve %d ordinals: %w", len(sheets), err)
+		}
+		for i := range sheets {
+			sheets[i].Ordinal = first + storage.Ordinal(i)
+			changes.Versions[i].Ordinal = sheets[i].Ordinal
+		}
+		if err := r.index.Append(ctx, sheets); err != nil {
+			return fmt.Errorf("append %d sheets: %w", len(sheets), err)
+		}
+	}
+	jobs := map[*run]bool{}
+	for _, p := range b.files {
+		if j := p.file.job; j != nil {
+			j.complete(p.file.seq, p.result.Outcome)
+			jobs[j] = true
+		}
+	}
+	for j := range jobs {
+		changes.Jobs = append(changes.Jobs, j.snapshot(now))
+	}
+	if err := r.registry.Commit(ctx, changes); err != nil {
+		return fmt.Errorf("commit %d files: %w", len(b.files), err)
+	}
+	return nil
+}
+
+// decide settles what becomes of a file that was read, adds it to the changes
+// and returns its sheet if it has a new one. Versions and sheets stay in step.
+func (r *Registrar) decide(ctx context.Context, p *prepared, now time.Time, changes *storage.Changes) (*storage.Sheet, error) {
+	source := storage.Source{SourceKey: p.file.SourceKey, Revision: p.file.Revision, SeenAt: now}
+	// Asked again, because another batch may have answered since.
+	previous, before, err := r.registry.Source(ctx, p.file.SourceKey)
+	hadSource := err == nil
+	if err != nil && !isNotFound(err) {
+		return nil, fmt.Errorf("look up source: %w", err)
+	}
+	known, err := r.registry.Content(ctx, p.file.Department, p.file.Collection, p.content)
+	if err != nil && !isNotFound(err) {
+		return nil, fmt.Errorf("look up content: %w", err)
+	}
+	switch {
+	case hadSource && string(before.Content) == string(p.content):
+		p.known(Unchanged, before)
+		source.Document, source.Version = previous.Document, previous.Version
+		changes.Sources = append(changes.Sources, source)
+		return nil, nil
+	case err == nil:
+		p.known(Duplicate, known)
+		source.Document, source.Version = known.Document, known.Number
+		changes.Sources = append(changes.Sources, source)
+		return nil, nil
+	}
+	if p.version.Ordinal != 0 {
+		// It was a duplicate of a document that was deleted meanwhile.
+		p.finish(Failed, StatusNotFetched, "the document with these bytes was deleted while this one was being registered")
+		return nil, nil
+	}
+	v := p.version
+	v.CreatedAt = now
+	outcome := Registered
+	if hadSource {
+		outcome = Updated
+		d, versions, _, err := r.registry.Document(ctx, storage.Everywhere(), previous.Document)
+		if err != nil {
+			return nil, fmt.Errorf("read document %s: %w", previous.Document, err)
+		}
+		v.Document, v.Number = d.ID, versions[len(versions)-1].Number+1
+		for _, other := range changes.Versions { // another source of the same document
+			if other.Document == d.ID {
+				v.Number = other.Number + 1
+			}
+		}
+		d.Version, d.UpdatedAt = v.Number, now
+		changes.Documents = append(changes.Documents, d)
+	} else {
+		v.Document, v.Number = storage.DocumentID("doc_"+randomID()), 1
+		changes.Documents = append(changes.Documents, storage.Document{
+			ID: v.Document, Title: p.file.title(), Department: p.file.Department, Collection: p.file.Collection,
+			Classification: p.file.Classification, Version: 1, PublishedAt: p.file.PublishedAt, CreatedAt: now, UpdatedAt: now,
+		})
+	}
+	source.Document, source.Version = v.Document, v.Number
+	changes.Versions = append(changes.Versions, v)
+	changes.Sources = append(changes.Sources, source)
+	p.known(outcome, v)
+	return &storage.Sheet{Window: v.Window, Hashes: p.hashes}, nil
+}
+
+// item is the line of the job's report.
+func (p *prepared) item() storage.Item {
+	return storage.Item{
+		Job: p.file.job.id(), Source: p.result.Source, Document: p.result.Document, Outcome: string(p.result.Outcome),
+		Status: string(p.result.Status), Reason: p.result.Reason, Pages: p.result.Pages, Characters: p.result.Characters,
+	}
+}
+
+// randomID is 26 letters and digits that nobody guesses.
+func randomID() string { return strings.ToLower(rand.Text()) }

@@ -1,0 +1,172 @@
+package index
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/sealprint/sealprint/storage"
+)
+
+// checkAttempts is how often Check begins anew because the index was changed
+// under it: merges take far longer than the reading of a segment, so that even
+// a busy index is caught standing still.
+const checkAttempts = 5
+
+// Report is what [Check] found.
+type Report struct {
+	Segments  int
+	Documents int   // in segments, deleted ones included
+	Postings  int64 // of those documents
+	Logs      int
+	Changes   int   // Appends and Deletes in the logs
+	Bytes     int64 // read
+	// Torn is how many bytes at the end of the last log are not whole: a write
+	// under way, or one that a crash has cut short. They are no damage.
+	Torn int64
+	// Damage has one error for each file that is not as it was written, of kind
+	// storage.ErrCorrupt. Empty means that the index is sound.
+	Damage []error
+}
+
+// Check reads a whole index and verifies every checksum and the order of
+// everything that is sorted. It changes nothing and may run while the index is
+// open. The error says that it could not be done, or that the manifest is
+// damaged, without which nothing can be said about the rest.
+func Check(ctx context.Context, dir string) (Report, error) {
+	for attempt := 1; ; attempt++ {
+		before, err := os.ReadFile(filepath.Join(dir, manifestName))
+		if err != nil {
+			return Report{}, fmt.Errorf("check index: %w", err)
+		}
+		report, err := checkOnce(ctx, dir)
+		if err != nil {
+			return report, fmt.Errorf("check index %s: %w", dir, err)
+		}
+		after, err := os.ReadFile(filepath.Join(dir, manifestName))
+		if err != nil {
+			return report, fmt.Errorf("check index: %w", err)
+		}
+		if len(report.Damage) == 0 || bytes.Equal(before, after) || attempt == checkAttempts {
+			return report, nil
+		}
+	}
+}
+
+func checkOnce(ctx context.Context, dir string) (r Report, err error) {
+	m, err := readManifest(dir)
+	if err != nil {
+		return r, err
+	}
+	if _, err := decodeOrdinals(m.Deleted); err != nil {
+		return r, fmt.Errorf("manifest: %w", err)
+	}
+	for _, entry := range m.Segments {
+		r.Segments++
+		err := r.checkSegment(ctx, dir, m, entry)
+		if ctx.Err() != nil {
+			return r, ctx.Err()
+		}
+		if err != nil {
+			r.Damage = append(r.Damage, err)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return r, err
+	}
+	var logs []uint64
+	for _, e := range entries {
+		if n, ok := fileNumber(e.Name(), logSuffix); ok && n > m.Flushed {
+			logs = append(logs, n)
+		}
+	}
+	slices.Sort(logs)
+	next := m.Seq + 1
+	for i, number := range logs {
+		r.Logs++
+		if err := r.checkLog(dir, number, i == len(logs)-1, &next); err != nil {
+			r.Damage = append(r.Damage, err)
+			break // what follows cannot be judged without it
+		}
+	}
+	return r, ctx.Err()
+}
+
+func (r *Report) checkSegment(ctx context.Context, dir string, m manifest, entry manifestSegment) error {
+	s, err := openSegment(dir, entry.name(), m.Params)
+	if err != nil {
+		if !errors.Is(err, storage.ErrCorrupt) {
+			err = fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+		}
+		return err
+	}
+	defer s.close()
+	if int64(len(s.data)) != entry.Bytes || s.documents != entry.Documents || s.postings != entry.Postings {
+		return fmt.Errorf("segment %s: not the one in the manifest: %w", entry.name(), storage.ErrCorrupt)
+	}
+	r.Documents += s.documents
+	r.Postings += int64(s.postings)
+	r.Bytes += int64(len(s.data))
+	return s.verify(ctx)
+}
+
+func (r *Report) checkLog(dir string, number uint64, last bool, next *uint64) error {
+	name := fileName(number, logSuffix)
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return fmt.Errorf("log %s: %w: %w", name, storage.ErrCorrupt, err)
+	}
+	r.Bytes += int64(len(data))
+	changes := 0
+	sound, err := readLog(data, *next, func(record) error {
+		changes++
+		return nil
+	})
+	r.Changes += changes
+	*next += uint64(changes)
+	if err != nil {
+		return fmt.Errorf("log %s: %w", name, err)
+	}
+	if torn := int64(len(data) - sound); torn > 0 {
+		if !last {
+			return fmt.Errorf("log %s: ends at byte %d, but there is a later log: %w", name, sound, storage.ErrCorrupt)
+		}
+		r.Torn = torn
+	}
+	return nil
+}
+
+// Forget gives up a segment that is damaged or gone, by the name that
+// Answer.Missing calls it, so that answers are whole again. The documents in it
+// have to be appended anew. The index must not be open. A damaged file stays in
+// the folder, renamed, for whoever wants to look at it.
+func Forget(dir, segment string) (err error) {
+	lock, err := lockDir(dir)
+	if err != nil {
+		return fmt.Errorf("forget segment: %w", err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	m, err := readManifest(dir)
+	if err != nil {
+		return fmt.Errorf("forget segment: %w", err)
+	}
+	i := slices.IndexFunc(m.Segments, func(s manifestSegment) bool { return s.name() == segment })
+	if i < 0 {
+		return fmt.Errorf("forget segment %s: %w", segment, storage.ErrNotFound)
+	}
+	m.Segments = slices.Delete(m.Segments, i, i+1)
+	m.Collected++ // answers change, so the version does
+	path := filepath.Join(dir, segment)
+	if err := os.Rename(path, path+".forgotten"); err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("forget segment: %w", err)
+	}
+	if err := m.commit(dir); err != nil {
+		return fmt.Errorf("forget segment %s: %w", segment, err)
+	}
+	return nil
+}

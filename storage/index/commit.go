@@ -1,0 +1,239 @@
+package index
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/bits"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/storage"
+)
+
+// memoryFanOut is how many runs of about the same size the memtable may hold.
+// Fewer make look-ups faster, more make appending cheaper.
+const memoryFanOut = 4
+
+// change is an Append or a Delete on its way into the index.
+type change struct {
+	sheets  []storage.Sheet   // ascending, no ordinal twice
+	deletes []storage.Ordinal // ascending, no ordinal twice
+
+	record []byte   // as in the log
+	run    *segment // the sheets, sorted
+	done   bool
+	err    error
+}
+
+func (c *change) prepare(params fingerprint.Params) (err error) {
+	c.record = encodeRecord(record{sheets: c.sheets})
+	c.run, err = newRun(params, c.sheets)
+	return err
+}
+
+// apply makes a change durable and visible. Changes that arrive while the disk
+// is busy wait in a queue; the first to get hold of the index takes all of them
+// along, in one frame of the log and with one sync, and the others find
+// themselves done.
+func (ix *Index) apply(c *change) error {
+	ix.queueMu.Lock()
+	ix.queue = append(ix.queue, c)
+	ix.queueMu.Unlock()
+
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	for !c.done {
+		ix.commitGroup()
+	}
+	return c.err
+}
+
+func (ix *Index) commitGroup() {
+	err := ix.makeRoom()
+	group := ix.takeGroup()
+	if err == nil {
+		err = ix.commit(group)
+	}
+	for _, c := range group {
+		c.done = true
+		if c.err == nil {
+			c.err = err
+		}
+	}
+}
+
+// takeGroup takes changes from the queue, as many as one frame holds.
+func (ix *Index) takeGroup() []*change {
+	ix.queueMu.Lock()
+	defer ix.queueMu.Unlock()
+	n, size := 0, 0
+	for n < len(ix.queue) {
+		size += len(ix.queue[n].record) + 5 + 4*len(ix.queue[n].deletes)
+		if n > 0 && size > maxFrame {
+			break
+		}
+		n++
+	}
+	group := ix.queue[:n:n]
+	ix.queue = ix.queue[n:]
+	return group
+}
+
+// makeRoom waits until the memtable can take more.
+func (ix *Index) makeRoom() error {
+	for {
+		switch {
+		case ix.closed:
+			return storage.ErrClosed
+		case ix.failed != nil:
+			return fmt.Errorf("the index takes no changes since %w", ix.failed)
+		case ix.log != nil && !ix.full():
+			return nil
+		case ix.frozen == 0 || ix.log == nil:
+			return ix.rotate()
+		case ix.flushErr != nil:
+			return fmt.Errorf("memory is full and cannot be flushed: %w", ix.flushErr)
+		}
+		ix.cond.Wait()
+	}
+}
+
+// full reports whether the memtable has reached its budget. Deletes take room
+// in the log only, and a log should not grow for ever either.
+func (ix *Index) full() bool {
+	size := int64(0)
+	for _, p := range ix.view.Load().parts {
+		if p.log == ix.log.number {
+			size += int64(len(p.data))
+		}
+	}
+	return max(size, ix.log.durable) >= ix.options.MemoryBudget
+}
+
+// rotate begins a new log, and with it a new memtable, and has the old ones
+// flushed.
+func (ix *Index) rotate() error {
+	ix.lastNumber++
+	log, err := createLog(ix.dir, ix.lastNumber)
+	if err != nil {
+		return err
+	}
+	if ix.log != nil {
+		ix.frozen, ix.frozenSeq = ix.log.number, ix.view.Load().seq
+		// All that was written to it has been synced.
+		_ = ix.log.file.Close()
+		ix.flusher.wake()
+	}
+	ix.log = log
+	return nil
+}
+
+// commit stages a group on the current view, writes what it comes to into the
+// log and publishes the outcome. An error of its own is set in a change; the
+// error returned is everybody's, even of those that changed nothing, because
+// they may have found what another change of the group was about to store.
+func (ix *Index) commit(group []*change) error {
+	before := ix.view.Load()
+	staged := before
+	var records [][]byte
+	for _, c := range group {
+		var next *view
+		err := guard(func() (err error) {
+			next, err = ix.stage(staged, c)
+			return err
+		})
+		if err != nil {
+			c.err = err
+			continue
+		}
+		if next != nil {
+			next.seq++
+			staged = next
+			records = append(records, c.record)
+		}
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	if err := ix.log.append(before.seq+1, records); err != nil {
+		ix.refuse(fileName(ix.log.number, logSuffix), err)
+		return err
+	}
+	ix.publish(settle(staged, ix.log.number, ix.params))
+	return nil
+}
+
+// refuse has every later change fail: what is on disk is no longer known for
+// sure, and only opening the index again finds out.
+func (ix *Index) refuse(file string, err error) {
+	ix.failed = err
+	ix.cond.Broadcast()
+	ix.options.Events(Event{Kind: Refused, File: file, Err: err})
+}
+
+// stage returns the view after a change, or nil when it changes nothing.
+func (ix *Index) stage(v *view, c *change) (*view, error) {
+	if c.run == nil {
+		next, buried := v.bury(c.deletes)
+		if next != nil {
+			c.record = encodeRecord(record{deleted: buried})
+		}
+		return next, nil
+	}
+	fresh := make([]storage.Sheet, 0, len(c.sheets))
+	for _, s := range c.sheets {
+		if v.isDeleted(s.Ordinal) {
+			return nil, fmt.Errorf("sheet %d has been deleted: %w", s.Ordinal, storage.ErrConflict)
+		}
+		if _, _, stored := v.locate(s.Ordinal); !stored {
+			fresh = append(fresh, s)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	if len(fresh) < len(c.sheets) {
+		c.sheets = fresh
+		if err := c.prepare(ix.params); err != nil {
+			return nil, err
+		}
+	}
+	return v.replace(nil, c.run, ix.log.number), nil
+}
+
+// settle merges the runs of a memtable until no memoryFanOut of them are of
+// about the same size. Dead documents stay until the flush: without it, a look-up
+// must not be able to tell.
+func settle(v *view, log uint64, params fingerprint.Params) *view {
+	for {
+		tiers := make(map[int][]part)
+		var crowd []part
+		for _, p := range v.parts {
+			if p.log != log {
+				continue
+			}
+			tier := bits.Len(uint(len(p.data))) / 2
+			tiers[tier] = append(tiers[tier], p)
+			if len(tiers[tier]) == memoryFanOut {
+				crowd = tiers[tier]
+			}
+		}
+		if crowd == nil {
+			return v
+		}
+		pl, err := planMerge(crowd, true)
+		if err != nil {
+			return v // too large to be one; they may stay apart
+		}
+		var out bytes.Buffer
+		out.Grow(segmentSize(len(pl.documents), int(pl.documents[len(pl.documents)-1].end)) + 1<<10)
+		if err := pl.merge(context.Background(), &out, params); err != nil {
+			return v
+		}
+		run, err := decodeSegment("memory", out.Bytes(), params)
+		if err != nil {
+			return v
+		}
+		v = v.replace(crowd, run, log)
+	}
+}

@@ -1,0 +1,236 @@
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/sealprint/sealprint/storage"
+)
+
+// FormatVersion is the version of the layout that this package writes and the
+// newest that it reads.
+//
+//	1: rows of seven bytes behind a directory of hash prefixes
+const FormatVersion = 1
+
+const (
+	manifestName = "MANIFEST"
+	lockName     = "LOCK"
+	logSuffix    = ".log"
+	segSuffix    = ".seg"
+	tempSuffix   = ".tmp"
+
+	segMagic = "sealpseg"
+	logMagic = "sealplog"
+
+	// preambleSize is what every log and segment begins with, in this and every
+	// later version: magic, version, and the checksum of those two, so that a
+	// newer file can be told from a damaged one.
+	preambleSize = 8 + 4 + 8
+
+	// hashSize is the width of a stored hash, fingerprint.HashBits in bytes.
+	hashSize = 6
+)
+
+// errNewer marks files written by a later version of this package.
+var errNewer = errors.New("written in a newer format")
+
+var le = binary.LittleEndian
+
+func appendPreamble(b []byte, magic string) []byte {
+	start := len(b)
+	b = append(b, magic...)
+	b = le.AppendUint32(b, FormatVersion)
+	return le.AppendUint64(b, xxhash.Sum64(b[start:]))
+}
+
+func checkPreamble(b []byte, magic string) error {
+	if len(b) < preambleSize || string(b[:8]) != magic || xxhash.Sum64(b[:12]) != le.Uint64(b[12:]) {
+		return fmt.Errorf("preamble: %w", storage.ErrCorrupt)
+	}
+	return checkFormat(le.Uint32(b[8:]))
+}
+
+func checkFormat(version uint32) error {
+	switch {
+	case version > FormatVersion:
+		return fmt.Errorf("%w: version %d, this program reads up to %d", errNewer, version, FormatVersion)
+	case version < 1:
+		return fmt.Errorf("format version %d: %w", version, storage.ErrCorrupt)
+	}
+	return nil
+}
+
+// fileName is the name of the log or segment with a number.
+func fileName(number uint64, suffix string) string {
+	return fmt.Sprintf("%08d%s", number, suffix)
+}
+
+// fileNumber is the reverse of fileName; ok is false for any other name.
+func fileNumber(name, suffix string) (number uint64, ok bool) {
+	digits, found := strings.CutSuffix(name, suffix)
+	if !found || len(digits) < 8 {
+		return 0, false
+	}
+	number, err := strconv.ParseUint(digits, 10, 64)
+	return number, err == nil
+}
+
+// mapFile maps a whole file for reading. An empty file maps to nothing.
+func mapFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() == 0 {
+		return nil, nil
+	}
+	data, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", path, err)
+	}
+	return data, nil
+}
+
+func unmapFile(data []byte) {
+	if data != nil {
+		// Unmapping fails only for memory that was never mapped.
+		_ = unix.Munmap(data)
+	}
+}
+
+// guard runs f over mapped memory. A page that can no longer be read (the
+// medium failed, somebody cut the file) and a value that points outside of its
+// section both end f with an error of kind storage.ErrCorrupt; neither may end
+// the process.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			fault, ok := r.(runtime.Error)
+			if !ok {
+				panic(r)
+			}
+			err = fmt.Errorf("%w: %v", storage.ErrCorrupt, fault)
+		}
+	}()
+	return f()
+}
+
+// writeFile replaces a file in one step: after a crash either the old or the
+// new content is there, whole.
+func writeFile(dir, name string, content []byte) error {
+	// What the new content speaks of must be in the folder before it is.
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	temp := filepath.Join(dir, name+tempSuffix)
+	f, err := os.Create(temp)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(temp, filepath.Join(dir, name))
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync folder %s: %w", dir, err)
+	}
+	return nil
+}
+
+// lockDir takes the folder for this process; closing the file gives it back,
+// as does the end of the process.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s is open already, here or in another process", dir)
+		}
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// decoder takes fixed-width values from the front of b. Once b is too short
+// every further value is zero and short is set.
+type decoder struct {
+	b     []byte
+	short bool
+}
+
+func (d *decoder) take(n int) []byte {
+	if n > len(d.b) {
+		d.b, d.short = nil, true
+		return nil
+	}
+	taken := d.b[:n]
+	d.b = d.b[n:]
+	return taken
+}
+
+func (d *decoder) byte() byte {
+	if b := d.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (d *decoder) uint32() uint32 {
+	if b := d.take(4); b != nil {
+		return le.Uint32(b)
+	}
+	return 0
+}
+
+func (d *decoder) uint64() uint64 {
+	if b := d.take(8); b != nil {
+		return le.Uint64(b)
+	}
+	return 0
+}
+
+// count reads the number of items that follow, each of at least size bytes; a
+// number that the rest cannot hold is refused before anyone allocates for it.
+func (d *decoder) count(size int) int {
+	n := int(d.uint32())
+	if n > len(d.b)/size {
+		d.b, d.short = nil, true
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,283 @@
+package storage
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/sealprint/sealprint/fingerprint"
+)
+
+// DocumentID names a document for users: "doc_" and random letters.
+type DocumentID string
+
+// JobID names a bulk registration: "job_" and random letters.
+type JobID string
+
+// Scope is the part of the department tree that a caller may see. Every call
+// that reads or changes documents takes one; what lies outside does not exist.
+// The zero Scope sees nothing.
+type Scope struct {
+	all      bool
+	branches []string
+}
+
+// Everywhere is the scope of the service itself and of administrators.
+func Everywhere() Scope { return Scope{all: true} }
+
+// Branches is the scope of departments and everything below them:
+// "finance" covers "finance/budget-wing".
+func Branches(departments ...string) Scope { return Scope{branches: departments} }
+
+// Covers reports whether a department lies in the scope.
+func (s Scope) Covers(department string) bool {
+	if s.all {
+		return true
+	}
+	for _, b := range s.branches {
+		if department == b || strings.HasPrefix(department, b+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// All reports whether the scope is Everywhere.
+func (s Scope) All() bool { return s.all }
+
+// Departments lists the branches of the scope; none for Everywhere.
+func (s Scope) Departments() []string { return s.branches }
+
+// Document is what is said about a registered document. It holds none of its
+// text: the title comes from a form or a file name.
+type Document struct {
+	ID             DocumentID
+	Title          string
+	Department     string
+	Classification string
+	Collection     string
+	Version        int       // the newest
+	PublishedAt    time.Time // zero if it was not published
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+}
+
+// Version is one state of a document's content. All versions stay matchable:
+// what leaks is often the draft.
+type Version struct {
+	Document  DocumentID
+	Number    int // from 1
+	Ordinal   Ordinal
+	Content   []byte // keyed hash of the bytes
+	Size      int64  // of the file, in bytes
+	MediaType string
+	Window    fingerprint.Window
+	Status    string // as in ingest.Status
+	Reason    string
+	Pages     []Page
+	TextBytes int64 // of the extracted text
+	CreatedAt time.Time
+	// Places is the encoded map from normalized characters to pages
+	// (fingerprint.ParsePlaces). It is encrypted at rest, and only Registry.Places
+	// reads it back: other calls leave it nil.
+	Places []byte
+}
+
+// Characters is the number of normalized characters of the version.
+func (v *Version) Characters() int {
+	n := 0
+	for _, p := range v.Pages {
+		n += p.Characters
+	}
+	return n
+}
+
+// Page is one page of a version.
+type Page struct {
+	Number     int    `json:"number"`
+	Characters int    `json:"characters"`  // normalized
+	CodePoints int    `json:"code_points"` // of the extracted text
+	Reader     string `json:"reader,omitempty"`
+	Reason     string `json:"reason,omitempty"` // why it was not read
+}
+
+// SourceKey is where a document came from. Departments and collections do not
+// share sources: each registers for itself.
+type SourceKey struct {
+	Department string
+	Collection string
+	Source     string // s3://bucket/key, or the path that a client gave
+}
+
+// Source connects a place to the document version that was found there last.
+type Source struct {
+	SourceKey
+	Document DocumentID
+	Version  int
+	// Revision is a keyed hash of what the store says about the object (entity
+	// tag, version, size), by which an unchanged one is recognized without reading it;
+	// empty for uploads.
+	Revision []byte
+	SeenAt   time.Time
+}
+
+// JobState is the state of a bulk registration.
+type JobState string
+
+const (
+	JobRunning   JobState = "running"
+	JobDone      JobState = "done"
+	JobFailed    JobState = "failed" // could not go on; Error says why, what was registered stays
+	JobCancelled JobState = "cancelled"
+)
+
+// Job is a bulk registration of a configured source.
+type Job struct {
+	ID     JobID
+	Source string // the source's name
+	Prefix string
+	// What is said about the documents.
+	Department, Classification, Collection string
+
+	State      JobState
+	Error      string
+	Checkpoint string         // every key up to this one is committed
+	Outcomes   map[string]int // items by outcome
+	Listed     int            // objects seen so far
+	Bytes      int64          // of the objects seen so far
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	EndedAt    time.Time // zero while running
+}
+
+// Item is what became of one object of a job.
+type Item struct {
+	Job        JobID      `json:"-"`
+	Sequence   int64      `json:"-"` // ascending within the job, from 1, without gaps
+	Source     string     `json:"source"`
+	Document   DocumentID `json:"document_id,omitempty"`
+	Outcome    string     `json:"outcome"`
+	Status     string     `json:"status"`
+	Reason     string     `json:"reason,omitempty"`
+	Pages      int        `json:"pages"`
+	Characters int        `json:"characters"`
+}
+
+// Changes are committed together or not at all.
+type Changes struct {
+	Documents []Document // inserted, or updated by ID
+	Versions  []Version  // inserted; [ErrConflict] if the ordinal or number is taken
+	Sources   []Source   // inserted, or updated by key
+	Items     []Item     // inserted; the registry numbers them
+	Jobs      []Job      // inserted, or updated by ID
+}
+
+// Match is what the registry knows about one ordinal.
+type Match struct {
+	Document Document
+	Version  Version
+	Source   string // the first source of the version, or else of the document
+}
+
+// DocumentFilter selects documents of a list; zero fields select all.
+type DocumentFilter struct {
+	Department string // a branch
+	Collection string
+	Source     string
+	Status     string // of the newest version
+}
+
+// DocumentPatch changes what is said about a document; nil fields stay.
+type DocumentPatch struct {
+	Title, Classification *string
+	PublishedAt           *time.Time
+}
+
+// RegistryStats counts what is registered.
+type RegistryStats struct {
+	Documents int
+	Pages     int64
+	TextBytes int64
+	// Bytes is the size of the registry's file and log.
+	Bytes int64
+}
+
+// APIKey is a credential of a caller. The secret itself is not kept.
+type APIKey struct {
+	ID         string
+	SecretHash []byte
+	Role       string
+	Department string // empty: all
+	CreatedAt  time.Time
+	RevokedAt  time.Time // zero while it holds
+}
+
+// Registry keeps what is said about documents: everything but fingerprints. All
+// methods may be called concurrently. Absence, and absence from the scope, are
+// [ErrNotFound].
+type Registry interface {
+	// ReserveOrdinals takes n ordinals that were never handed out before, not
+	// even before a crash, and returns the first; the others follow it. The first
+	// of all is 1.
+	ReserveOrdinals(ctx context.Context, n int) (Ordinal, error)
+
+	// Commit makes changes durable, all or none.
+	Commit(ctx context.Context, changes Changes) error
+
+	// Source returns what was found at a place last, with the version that it led
+	// to.
+	Source(ctx context.Context, key SourceKey) (Source, Version, error)
+
+	// Content returns the oldest version with these bytes in a department's
+	// collection.
+	Content(ctx context.Context, department, collection string, content []byte) (Version, error)
+
+	// Matches returns what is known about ordinals. Those that are unknown, or
+	// belong to documents outside the scope, are missing from the answer.
+	Matches(ctx context.Context, scope Scope, ordinals []Ordinal) (map[Ordinal]Match, error)
+
+	// Places returns the encoded places of a version.
+	Places(ctx context.Context, ordinal Ordinal) ([]byte, error)
+
+	// Ordinals lists the ordinals of all versions in ascending order.
+	Ordinals(ctx context.Context) ([]Ordinal, error)
+
+	// Document returns a document with its versions, oldest first, and sources, in
+	// the order in which they were first seen.
+	Document(ctx context.Context, scope Scope, id DocumentID) (Document, []Version, []Source, error)
+
+	// Documents lists documents in the order of their registration, at most limit
+	// of them from after the cursor on, with their newest versions. The empty
+	// cursor begins; an empty next cursor ends. A cursor that the registry did not
+	// give is [ErrNotFound].
+	Documents(ctx context.Context, scope Scope, filter DocumentFilter, cursor string, limit int) (matches []Match, next string, err error)
+
+	// Patch changes what is said about a document and returns it.
+	Patch(ctx context.Context, scope Scope, id DocumentID, patch DocumentPatch) (Document, error)
+
+	// Delete forgets a document, its versions and its sources, and returns the
+	// ordinals that the index is to forget.
+	Delete(ctx context.Context, scope Scope, id DocumentID) ([]Ordinal, error)
+
+	// Job returns a bulk registration.
+	Job(ctx context.Context, scope Scope, id JobID) (Job, error)
+
+	// Jobs lists bulk registrations, newest first; only running ones if asked.
+	Jobs(ctx context.Context, scope Scope, running bool, limit int) ([]Job, error)
+
+	// Items lists what became of a job's objects, in order, after a sequence
+	// number. Items are kept until the next job of the same source and prefix begins.
+	Items(ctx context.Context, id JobID, after int64, limit int) ([]Item, error)
+
+	// AddKey stores a credential.
+	AddKey(ctx context.Context, key APIKey) error
+
+	// Key returns a credential by its id, revoked ones too.
+	Key(ctx context.Context, id string) (APIKey, error)
+
+	// Stats counts what is registered.
+	Stats(ctx context.Context) (RegistryStats, error)
+
+	// Close releases the registry.
+	Close() error
+}

@@ -1,0 +1,251 @@
+package registry
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/sealprint/sealprint/storage"
+)
+
+// ReserveOrdinals implements [storage.Registry].
+func (r *Registry) ReserveOrdinals(ctx context.Context, n int) (storage.Ordinal, error) {
+	if n < 1 {
+		return 0, fmt.Errorf("reserve %d ordinals: need at least 1", n)
+	}
+	var last int64
+	err := r.update(ctx, func(tx *sql.Tx) error {
+		err := tx.StmtContext(ctx, r.count).QueryRowContext(ctx, n, "ordinal").Scan(&last)
+		if err == nil && last > math.MaxUint32 {
+			return fmt.Errorf("all %d have been given out", int64(math.MaxUint32))
+		}
+		return err
+	})
+	if err != nil {
+		return 0, r.explain("reserve ordinals", err)
+	}
+	return storage.Ordinal(last - int64(n) + 1), nil
+}
+
+// Commit implements [storage.Registry]. A document needs its newest version,
+// stored before or in the same changes; a source needs its version, and an item
+// its job. Otherwise it is a conflict.
+func (r *Registry) Commit(ctx context.Context, changes storage.Changes) error {
+	// Sealing takes longer than storing: others may write meanwhile.
+	sealed, err := r.seal.places(changes.Versions)
+	if err != nil {
+		return fmt.Errorf("seal places: %w", err)
+	}
+	retired := false
+	err = r.update(ctx, func(tx *sql.Tx) error {
+		w := &writer{ctx: ctx, tx: tx, statements: &r.statements}
+		var err error
+		retired, err = w.commit(changes, sealed)
+		return err
+	})
+	if err != nil {
+		return r.explain("commit to registry", err)
+	}
+	if retired {
+		// The items of older jobs are invisible already. If removing them fails,
+		// the changes stand nevertheless, and the next sweep removes them.
+		_ = r.sweep(ctx)
+	}
+	return nil
+}
+
+// writer carries out changes in a transaction.
+type writer struct {
+	ctx      context.Context
+	tx       *sql.Tx
+	sequence int64 // the last number taken
+	*statements
+}
+
+// commit stores changes, each after what it refers to. It reports whether it
+// retired jobs.
+func (w *writer) commit(changes storage.Changes, sealed [][]byte) (retired bool, err error) {
+	if err := w.reserve(len(changes.Documents) + len(changes.Sources) + len(changes.Jobs)); err != nil {
+		return false, err
+	}
+	for _, d := range changes.Documents {
+		err := w.exec(w.putDocument, d.ID, w.next(), d.Title, d.Department, d.Classification, d.Collection, d.Version,
+			micros(d.PublishedAt), micros(d.CreatedAt), micros(d.UpdatedAt))
+		if err != nil {
+			return false, fmt.Errorf("document %s: %w", d.ID, err)
+		}
+	}
+	for i, v := range changes.Versions {
+		if err := w.version(v, sealed[i]); err != nil {
+			return false, fmt.Errorf("document %s version %d: %w", v.Document, v.Number, err)
+		}
+	}
+	for _, d := range changes.Documents {
+		var n int
+		if err := w.row(w.hasVersion, d.ID, d.Version).Scan(&n); err != nil {
+			return false, fmt.Errorf("document %s: %w", d.ID, err)
+		}
+		if n == 0 {
+			return false, fmt.Errorf("document %s: %w: its version %d is not stored", d.ID, storage.ErrConflict, d.Version)
+		}
+	}
+	for _, s := range changes.Sources {
+		err := w.exec(w.putSource, s.Source, s.Department, s.Collection, w.next(), s.Document, s.Version, blob(s.Revision), micros(s.SeenAt))
+		if err != nil {
+			return false, fmt.Errorf("source of document %s version %d: %w", s.Document, s.Version, err)
+		}
+	}
+	for _, j := range changes.Jobs {
+		inserted, err := w.job(j)
+		if err == nil && inserted {
+			err = w.retire(j)
+			retired = true
+		}
+		if err != nil {
+			return false, fmt.Errorf("job %s: %w", j.ID, err)
+		}
+	}
+	if err := w.items(changes.Items); err != nil {
+		return false, err
+	}
+	return retired, nil
+}
+
+// reserve takes n numbers of the sequence for next. The counter stays locked
+// until the transaction ends, so numbers appear to readers in their order.
+func (w *writer) reserve(n int) error {
+	if n == 0 {
+		return nil
+	}
+	var last int64
+	if err := w.row(w.count, n, "sequence").Scan(&last); err != nil {
+		return fmt.Errorf("take numbers: %w", err)
+	}
+	w.sequence = last - int64(n)
+	return nil
+}
+
+func (w *writer) next() int64 {
+	w.sequence++
+	return w.sequence
+}
+
+func (w *writer) version(v storage.Version, sealed []byte) error {
+	pages, err := encode(columns(v.Pages))
+	if err != nil {
+		return err
+	}
+	err = w.exec(w.addVersion, v.Ordinal, v.Document, v.Number, blob(v.Content), v.Size, v.MediaType, int64(v.Window),
+		v.Status, v.Reason, v.TextBytes, micros(v.CreatedAt), len(v.Pages), pages)
+	if err != nil {
+		return err
+	}
+	return w.exec(w.addPlaces, v.Ordinal, sealed)
+}
+
+// job stores a job and reports whether it is new.
+func (w *writer) job(j storage.Job) (inserted bool, err error) {
+	if j.Outcomes == nil {
+		j.Outcomes = map[string]int{} // so that who reads the job can count on
+	}
+	outcomes, err := encode(j.Outcomes)
+	if err != nil {
+		return false, err
+	}
+	mine := w.next()
+	var sequence int64
+	err = w.row(w.putJob, j.ID, mine, j.Source, j.Prefix, j.Department, j.Classification, j.Collection, j.State, j.Error, j.Checkpoint, outcomes,
+		j.Listed, j.Bytes, micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.EndedAt)).Scan(&sequence)
+	return sequence == mine, err
+}
+
+// items numbers and stores items. Numbers go up by one within a job, even when
+// its first items are gone.
+func (w *writer) items(items []storage.Item) error {
+	counts := make(map[storage.JobID]int64)
+	for _, item := range items {
+		counts[item.Job]++
+	}
+	for job, n := range counts {
+		var last int64
+		err := w.row(w.numberItems, n, job).Scan(&last)
+		if err == sql.ErrNoRows {
+			err = fmt.Errorf("%w: no such job", storage.ErrConflict)
+		}
+		if err != nil {
+			return fmt.Errorf("items of job %s: %w", job, err)
+		}
+		counts[job] = last - n
+	}
+	for _, item := range items {
+		counts[item.Job]++
+		err := w.exec(w.addItem, item.Job, counts[item.Job], item.Source, item.Document, item.Outcome, item.Status, item.Reason, item.Pages, item.Characters)
+		if err != nil {
+			return fmt.Errorf("items of job %s: %w", item.Job, err)
+		}
+	}
+	return nil
+}
+
+func (w *writer) exec(s *sql.Stmt, args ...any) error {
+	_, err := w.tx.StmtContext(w.ctx, s).ExecContext(w.ctx, args...)
+	return err
+}
+
+func (w *writer) row(s *sql.Stmt, args ...any) *sql.Row {
+	return w.tx.StmtContext(w.ctx, s).QueryRowContext(w.ctx, args...)
+}
+
+// Patch implements [storage.Registry].
+func (r *Registry) Patch(ctx context.Context, scope storage.Scope, id storage.DocumentID, patch storage.DocumentPatch) (storage.Document, error) {
+	var d storage.Document
+	err := r.update(ctx, func(tx *sql.Tx) error {
+		var err error
+		if d, err = document(ctx, tx, scope, id); err != nil {
+			return err
+		}
+		if patch.Title != nil {
+			d.Title = *patch.Title
+		}
+		if patch.Classification != nil {
+			d.Classification = *patch.Classification
+		}
+		if patch.PublishedAt != nil {
+			d.PublishedAt = stored(*patch.PublishedAt)
+		}
+		d.UpdatedAt = stored(time.Now())
+		_, err = tx.ExecContext(ctx, `UPDATE documents SET title = $1, classification = $2, published_at = $3, updated_at = $4 WHERE id = $5`,
+			d.Title, d.Classification, micros(d.PublishedAt), micros(d.UpdatedAt), d.ID)
+		return err
+	})
+	if err != nil {
+		return storage.Document{}, r.explain(fmt.Sprintf("patch document %s", id), err)
+	}
+	return d, nil
+}
+
+// Delete implements [storage.Registry]. Versions, places and sources go with
+// the document.
+func (r *Registry) Delete(ctx context.Context, scope storage.Scope, id storage.DocumentID) ([]storage.Ordinal, error) {
+	var ordinals []storage.Ordinal
+	err := r.update(ctx, func(tx *sql.Tx) error {
+		if _, err := document(ctx, tx, scope, id); err != nil {
+			return err
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT ordinal FROM versions WHERE document = $1 ORDER BY ordinal`, id)
+		if err != nil {
+			return err
+		}
+		if ordinals, err = collect(rows, scanOrdinal); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM documents WHERE id = $1`, id)
+		return err
+	})
+	if err != nil {
+		return nil, r.explain(fmt.Sprintf("delete document %s", id), err)
+	}
+	return ordinals, nil
+}

@@ -1,0 +1,200 @@
+package registry
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/sealprint/sealprint/storage"
+)
+
+// Source implements [storage.Registry].
+func (r *Registry) Source(ctx context.Context, key storage.SourceKey) (storage.Source, storage.Version, error) {
+	var s storage.Source
+	var v storage.Version
+	err := r.source.QueryRowContext(ctx, key.Source, key.Department, key.Collection).Scan(append(scanSource(&s), scanVersion(&v)...)...)
+	if err != nil {
+		return storage.Source{}, storage.Version{}, r.explain("look up source", err)
+	}
+	return s, v, nil
+}
+
+// Content implements [storage.Registry].
+func (r *Registry) Content(ctx context.Context, department, collection string, content []byte) (storage.Version, error) {
+	var v storage.Version
+	if err := r.content.QueryRowContext(ctx, blob(content), department, collection).Scan(scanVersion(&v)...); err != nil {
+		return storage.Version{}, r.explain("look up content", err)
+	}
+	return v, nil
+}
+
+// Matches implements [storage.Registry].
+func (r *Registry) Matches(ctx context.Context, scope storage.Scope, ordinals []storage.Ordinal) (map[storage.Ordinal]storage.Match, error) {
+	found := make(map[storage.Ordinal]storage.Match, len(ordinals))
+	for len(ordinals) > 0 {
+		query, size := r.few, fewMatches
+		if len(ordinals) > fewMatches {
+			query, size = r.many, manyMatches
+		}
+		chunk := ordinals[:min(size, len(ordinals))]
+		ordinals = ordinals[len(chunk):]
+		args := make([]any, size)
+		for i := range args {
+			args[i] = int64(0)
+			if i < len(chunk) {
+				args[i] = int64(chunk[i])
+			}
+		}
+		rows, err := query.QueryContext(ctx, args...)
+		if err != nil {
+			return nil, r.explain("look up ordinals", err)
+		}
+		matches, err := collect(rows, scanMatch)
+		if err != nil {
+			return nil, r.explain("look up ordinals", err)
+		}
+		for _, m := range matches {
+			if scope.Covers(m.Document.Department) {
+				found[m.Version.Ordinal] = m
+			}
+		}
+	}
+	return found, nil
+}
+
+// Places implements [storage.Registry]. A version that was stored without
+// places has none: nil.
+func (r *Registry) Places(ctx context.Context, ordinal storage.Ordinal) ([]byte, error) {
+	doing := fmt.Sprintf("places of ordinal %d", ordinal)
+	var sealed []byte
+	if err := r.places.QueryRowContext(ctx, ordinal).Scan(&sealed); err != nil {
+		return nil, r.explain(doing, err)
+	}
+	places, err := r.seal.open(ordinal, sealed)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s: %w", doing, storage.ErrCorrupt, r.path, err)
+	}
+	if len(places) == 0 {
+		return nil, nil
+	}
+	return places, nil
+}
+
+// Ordinals implements [storage.Registry].
+func (r *Registry) Ordinals(ctx context.Context) ([]storage.Ordinal, error) {
+	rows, err := r.read.QueryContext(ctx, `SELECT ordinal FROM versions ORDER BY ordinal`)
+	if err != nil {
+		return nil, r.explain("list ordinals", err)
+	}
+	ordinals, err := collect(rows, scanOrdinal)
+	return ordinals, r.explain("list ordinals", err)
+}
+
+// Document implements [storage.Registry].
+func (r *Registry) Document(ctx context.Context, scope storage.Scope, id storage.DocumentID) (storage.Document, []storage.Version, []storage.Source, error) {
+	var d storage.Document
+	var versions []storage.Version
+	var sources []storage.Source
+	err := r.view(ctx, func(tx *sql.Tx) error {
+		var err error
+		if d, err = document(ctx, tx, scope, id); err != nil {
+			return err
+		}
+		rows, err := tx.QueryContext(ctx, `SELECT `+versionColumns+` FROM versions v WHERE v.document = $1 ORDER BY v.number`, id)
+		if err != nil {
+			return err
+		}
+		if versions, err = collect(rows, scanVersion); err != nil {
+			return err
+		}
+		rows, err = tx.QueryContext(ctx, `SELECT `+sourceColumns+` FROM sources s WHERE s.document = $1 ORDER BY s.sequence`, id)
+		if err != nil {
+			return err
+		}
+		sources, err = collect(rows, scanSource)
+		return err
+	})
+	if err != nil {
+		return storage.Document{}, nil, nil, r.explain(fmt.Sprintf("document %s", id), err)
+	}
+	return d, versions, sources, nil
+}
+
+// document reads a document in a scope.
+func document(ctx context.Context, tx *sql.Tx, scope storage.Scope, id storage.DocumentID) (storage.Document, error) {
+	var d storage.Document
+	err := tx.QueryRowContext(ctx, `SELECT `+documentColumns+` FROM documents d WHERE d.id = $1`, id).Scan(scanDocument(&d)...)
+	if err != nil {
+		return storage.Document{}, err
+	}
+	if !scope.Covers(d.Department) {
+		return storage.Document{}, sql.ErrNoRows // so that both read the same
+	}
+	return d, nil
+}
+
+// Documents implements [storage.Registry].
+func (r *Registry) Documents(ctx context.Context, scope storage.Scope, filter storage.DocumentFilter, cursor string, limit int) ([]storage.Match, string, error) {
+	if limit < 1 {
+		return nil, "", fmt.Errorf("list %d documents: need at least 1", limit)
+	}
+	after, ok := r.cursor.decode(cursor)
+	if !ok {
+		return nil, "", fmt.Errorf("list documents: cursor: %w", storage.ErrNotFound)
+	}
+	var c condition
+	c.where("d.sequence > " + c.arg(after))
+	c.scope("d.department", scope)
+	if filter.Department != "" {
+		c.scope("d.department", storage.Branches(filter.Department))
+	}
+	if filter.Collection != "" {
+		c.where("d.collection = " + c.arg(filter.Collection))
+	}
+	if filter.Source != "" {
+		c.where("d.id IN (SELECT s.document FROM sources s WHERE s.source = " + c.arg(filter.Source) + ")")
+	}
+	if filter.Status != "" {
+		c.where("v.status = " + c.arg(filter.Status))
+	}
+	// One more than asked for tells whether there are more.
+	query := `SELECT d.sequence, ` + documentColumns + `, ` + versionColumns + `, ` + firstSource + `
+		FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version` + c.String() + `
+		ORDER BY d.sequence LIMIT ` + c.arg(int64(limit)+1)
+	rows, err := r.read.QueryContext(ctx, query, c.args...)
+	if err != nil {
+		return nil, "", r.explain("list documents", err)
+	}
+	type row struct {
+		sequence int64
+		match    storage.Match
+	}
+	listed, err := collect(rows, func(l *row) []any { return append([]any{&l.sequence}, scanMatch(&l.match)...) })
+	if err != nil {
+		return nil, "", r.explain("list documents", err)
+	}
+	next := ""
+	if len(listed) > limit {
+		listed = listed[:limit]
+		next = r.cursor.encode(listed[limit-1].sequence)
+	}
+	matches := make([]storage.Match, len(listed))
+	for i, l := range listed {
+		matches[i] = l.match
+	}
+	return matches, next, nil
+}
+
+// collect reads all rows and closes them. The columns of a row go where targets
+// says.
+func collect[T any](rows *sql.Rows, targets func(*T) []any) ([]T, error) {
+	defer func() { _ = rows.Close() }() // Err has told before
+	var all []T
+	for rows.Next() {
+		all = append(all, *new(T))
+		if err := rows.Scan(targets(&all[len(all)-1])...); err != nil {
+			return nil, err
+		}
+	}
+	return all, rows.Err()
+}

@@ -1,0 +1,280 @@
+// Package registry keeps what is said about documents in one SQLite file:
+// documents, their versions and sources, bulk registrations, credentials. It
+// implements [storage.Registry]; fingerprints are kept in storage/index.
+//
+// # Why a relational database
+//
+// The registry is small (about a kilobyte a version) and changes in groups: a
+// version, the source that led to it and the progress of the bulk registration
+// that found it stand or fall together. That is a transaction. SQLite gives it
+// without a server to run; the statements keep to what PostgreSQL understands
+// as well (types, numbered parameters, ON CONFLICT, times as microseconds since
+// 1970), so that a larger deployment can move. There, the database has to
+// compare texts by bytes (collation C), because branches of the department
+// tree are ranges of names.
+//
+// # Durability and concurrency
+//
+// The file is in write-ahead mode with full synchronization: what Commit
+// acknowledged survives a crash of the machine. One connection writes, a few
+// others read; readers see the last committed state and never wait for the
+// writer.
+//
+// # Order
+//
+// Two counters never go back, not even when what they numbered is deleted.
+// "ordinal" is the high-water mark of ordinals; a reservation that a crash
+// leaves unused is a gap, which nobody minds. "sequence" numbers documents,
+// sources and jobs in the order in which they were first committed. The writer
+// takes numbers inside its transaction, so a reader that sees number n sees
+// everything before it, and a list of documents can go on after n while others
+// are added.
+//
+// # What is encrypted
+//
+// Titles, sources and departments are plain: they are answers, and the file is
+// readable to its owner only. The places of a version are not: they tell where
+// letters stand in a page, enough to confirm a guessed text. They are
+// compressed and sealed with AES-256-GCM under a key derived from the
+// deployment's, with the ordinal as additional data, so that the places of one
+// version cannot be passed off as another's. Compressing before encrypting
+// reveals how regular a page is, and no more: nobody else chooses part of what
+// is compressed.
+//
+// Deleted rows are overwritten with zeros, so that what Delete forgot is not
+// left in the free space of the file. The log still holds them until it is
+// written over.
+package registry
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlitelib "modernc.org/sqlite/lib"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/storage"
+)
+
+const (
+	// readers is how many queries run at once. They take well below a
+	// millisecond each and use the processor all the time, so more would not
+	// answer sooner.
+	readers = 4
+	// busyTimeout is how long to wait for another program that has the file, such
+	// as a command that adds a credential, or a backup. Connections of this
+	// program do not wait for each other.
+	busyTimeout = 10 * time.Second
+	// cacheKiB is the page cache of a connection. It holds the upper levels of
+	// all indexes of a million documents; the system caches the rest.
+	cacheKiB = 16 << 10
+	// logLimit is the size to which the write-ahead log is cut back after a large
+	// transaction.
+	logLimit = 64 << 20
+)
+
+// Registry is a [storage.Registry] in an SQLite file. After Close its methods
+// answer [storage.ErrClosed].
+type Registry struct {
+	path   string
+	write  *sql.DB // one connection
+	read   *sql.DB
+	seal   *sealer
+	cursor *cursors
+	closed atomic.Bool
+	statements
+}
+
+var _ storage.Registry = (*Registry)(nil)
+
+// Open opens the registry in a file, which it makes if there is none. A
+// registry that was made with another key, or other rules for fingerprints, is
+// refused with an error of kind [fingerprint.ErrParams]; so is, with an error of
+// no kind, one that a newer version of the program has migrated.
+func Open(ctx context.Context, path string, key *fingerprint.Key) (_ *Registry, err error) {
+	r := &Registry{}
+	defer func() {
+		if err != nil {
+			err = r.explain("open registry "+path, err)
+			_ = r.Close()
+		}
+	}()
+	if r.path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	if r.seal, err = newSealer(key); err != nil {
+		return nil, err
+	}
+	if r.cursor, err = newCursors(key); err != nil {
+		return nil, err
+	}
+	if err := create(r.path); err != nil {
+		return nil, err
+	}
+	if r.write, err = connect(r.path, 1, "_txlock=immediate"); err != nil {
+		return nil, err
+	}
+	if err := migrate(ctx, r.write); err != nil {
+		return nil, err
+	}
+	if err := checkParams(ctx, r.write, key.Params()); err != nil {
+		return nil, err
+	}
+	if r.read, err = connect(r.path, readers, "_query_only=1"); err != nil {
+		return nil, err
+	}
+	if err := r.prepare(ctx, r.write, r.read); err != nil {
+		return nil, err
+	}
+	// A crash may have come between the beginning of a job and this.
+	if err := r.sweep(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// create makes the file if there is none, so that only its owner reads it;
+// SQLite gives the log the same permissions. An existing file is not even
+// opened: closing it would drop the locks that SQLite holds for this process.
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func connect(path string, connections int, option string) (*sql.DB, error) {
+	name := fmt.Sprintf("file:%s?_busy_timeout=%d&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_dqs=0"+
+		"&_pragma=secure_delete(1)&_pragma=cache_size(-%d)&_pragma=journal_size_limit(%d)&%s",
+		(&url.URL{Path: filepath.ToSlash(path)}).EscapedPath(), busyTimeout.Milliseconds(), cacheKiB, logLimit, option)
+	db, err := sql.Open("sqlite", name)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, nil
+}
+
+// checkParams stores the parameters in a new registry and compares them with
+// those of an old one.
+func checkParams(ctx context.Context, db *sql.DB, params fingerprint.Params) error {
+	encoded, err := json.Marshal(params)
+	if err != nil {
+		return err
+	}
+	const name = "params"
+	if _, err := db.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, name, string(encoded)); err != nil {
+		return fmt.Errorf("store parameters: %w", err)
+	}
+	var value string
+	if err := db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = $1`, name).Scan(&value); err != nil {
+		return fmt.Errorf("read parameters: %w", err)
+	}
+	var stored fingerprint.Params
+	if err := json.Unmarshal([]byte(value), &stored); err != nil {
+		return fmt.Errorf("read parameters: %w", storage.ErrCorrupt)
+	}
+	return params.Check(stored)
+}
+
+// Stats implements [storage.Registry]. It counts the pages and texts of all
+// versions: all of them are matchable.
+func (r *Registry) Stats(ctx context.Context) (storage.RegistryStats, error) {
+	var s storage.RegistryStats
+	err := r.read.QueryRowContext(ctx, `SELECT
+		(SELECT COUNT(*) FROM documents),
+		(SELECT COALESCE(SUM(page_count), 0) FROM versions),
+		(SELECT COALESCE(SUM(text_bytes), 0) FROM versions)`).Scan(&s.Documents, &s.Pages, &s.TextBytes)
+	if err != nil {
+		return storage.RegistryStats{}, r.explain("count documents", err)
+	}
+	for _, path := range []string{r.path, r.path + "-wal"} {
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // no log
+		}
+		if err != nil {
+			return storage.RegistryStats{}, fmt.Errorf("measure registry: %w", err)
+		}
+		s.Bytes += info.Size()
+	}
+	return s, nil
+}
+
+// Close implements [storage.Registry]. Calls under way fail.
+func (r *Registry) Close() error {
+	if r.closed.Swap(true) {
+		return nil
+	}
+	// The writer comes last: the last connection to leave empties the log.
+	var errs []error
+	for _, db := range []*sql.DB{r.read, r.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close registry: %w", err)
+	}
+	return nil
+}
+
+// explain adds what was being done to an error, and the kind of error that it
+// is to users of storage.
+func (r *Registry) explain(doing string, err error) error {
+	var failure *sqlite.Error
+	switch {
+	case err == nil:
+		return nil
+	case r.closed.Load():
+		return fmt.Errorf("%s: %w", doing, storage.ErrClosed)
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("%s: %w", doing, storage.ErrNotFound)
+	case errors.As(err, &failure):
+		switch failure.Code() & 0xff { // the other bits tell which constraint
+		case sqlitelib.SQLITE_CONSTRAINT:
+			return fmt.Errorf("%s: %w: %w", doing, storage.ErrConflict, err)
+		case sqlitelib.SQLITE_CORRUPT, sqlitelib.SQLITE_NOTADB:
+			return fmt.Errorf("%s: %w: %s: %w", doing, storage.ErrCorrupt, r.path, err)
+		}
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// update runs changes in a transaction of the writer.
+func (r *Registry) update(ctx context.Context, changes func(*sql.Tx) error) error {
+	tx, err := r.write.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := changes(tx); err != nil {
+		_ = tx.Rollback() // the error that led here matters more
+		return err
+	}
+	return tx.Commit()
+}
+
+// view runs queries that are to see one state of the registry.
+func (r *Registry) view(ctx context.Context, queries func(*sql.Tx) error) error {
+	tx, err := r.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // nothing to lose
+	return queries(tx)
+}

@@ -1,0 +1,131 @@
+package registry
+
+import (
+	"bytes"
+	"compress/flate"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/storage"
+)
+
+// maxPlaces bounds the encoded places of a version, when they are stored and
+// when they are inflated. They take about a byte a word: this is the text of a
+// hundred thousand pages, more than any document that is read.
+const maxPlaces = 64 << 20
+
+// sealer encrypts places. What it writes is a nonce and what AES-256-GCM makes
+// of the deflated places, with the ordinal as additional data.
+type sealer struct{ aead cipher.AEAD }
+
+func newSealer(key *fingerprint.Key) (*sealer, error) {
+	block, err := aes.NewCipher(key.Derive("registry places", 32))
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, err
+	}
+	return &sealer{aead: aead}, nil
+}
+
+// places seals the places of versions, in their order.
+func (s *sealer) places(versions []storage.Version) ([][]byte, error) {
+	if len(versions) == 0 {
+		return nil, nil
+	}
+	// A compressor takes more memory than most places: there is one for all.
+	var deflated bytes.Buffer
+	compressor, err := flate.NewWriter(&deflated, flate.DefaultCompression)
+	if err != nil {
+		return nil, err
+	}
+	sealed := make([][]byte, len(versions))
+	for i, v := range versions {
+		if len(v.Places) > maxPlaces {
+			return nil, fmt.Errorf("places of ordinal %d take %d bytes, at most %d are stored", v.Ordinal, len(v.Places), maxPlaces)
+		}
+		deflated.Reset()
+		compressor.Reset(&deflated)
+		if _, err := compressor.Write(v.Places); err != nil {
+			return nil, err
+		}
+		if err := compressor.Close(); err != nil {
+			return nil, err
+		}
+		nonce := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+deflated.Len()+s.aead.Overhead())
+		_, _ = rand.Read(nonce) // never fails: crypto/rand ends the program instead
+		sealed[i] = s.aead.Seal(nonce, nonce, deflated.Bytes(), additional(v.Ordinal))
+	}
+	return sealed, nil
+}
+
+var errSeal = errors.New("wrong key, or changed bytes")
+
+func (s *sealer) open(ordinal storage.Ordinal, sealed []byte) ([]byte, error) {
+	if len(sealed) < s.aead.NonceSize() {
+		return nil, errSeal
+	}
+	nonce, text := sealed[:s.aead.NonceSize()], sealed[s.aead.NonceSize():]
+	deflated, err := s.aead.Open(nil, nonce, text, additional(ordinal))
+	if err != nil {
+		return nil, errSeal
+	}
+	places, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), maxPlaces+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(places) > maxPlaces {
+		return nil, fmt.Errorf("more than %d bytes", maxPlaces)
+	}
+	return places, nil
+}
+
+func additional(ordinal storage.Ordinal) []byte {
+	return binary.BigEndian.AppendUint32(nil, uint32(ordinal))
+}
+
+// cursors turns places in the order of documents into text for users. A bare
+// number would tell how much is registered in all departments, and could be
+// made up. So the number and eight zeros are encrypted as one block of AES: a
+// text that was not made here decrypts to eight zeros once in 2^64 attempts.
+type cursors struct{ block cipher.Block }
+
+func newCursors(key *fingerprint.Key) (*cursors, error) {
+	block, err := aes.NewCipher(key.Derive("registry cursor", 32))
+	if err != nil {
+		return nil, err
+	}
+	return &cursors{block: block}, nil
+}
+
+func (c *cursors) encode(sequence int64) string {
+	var b [aes.BlockSize]byte
+	binary.BigEndian.PutUint64(b[:], uint64(sequence))
+	c.block.Encrypt(b[:], b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// decode reads a cursor; the empty one stands before all documents.
+func (c *cursors) decode(cursor string) (sequence int64, ok bool) {
+	if cursor == "" {
+		return 0, true
+	}
+	b := make([]byte, aes.BlockSize)
+	if len(cursor) != base64.RawURLEncoding.EncodedLen(len(b)) {
+		return 0, false
+	}
+	if n, err := base64.RawURLEncoding.Strict().Decode(b, []byte(cursor)); err != nil || n != len(b) {
+		return 0, false
+	}
+	c.block.Decrypt(b, b)
+	return int64(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint64(b[8:]) == 0
+}
