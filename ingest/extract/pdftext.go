@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ledongthuc/pdf"
 
@@ -19,8 +20,9 @@ import (
 // keeps what came before an error; and marks words and lines where the content
 // moves on without a space.
 type pageText struct {
-	out strings.Builder
-	err error // the first one
+	out   strings.Builder
+	shown int   // characters of the last string that was shown
+	err   error // the first one
 }
 
 var errPageText = errors.New("too much text")
@@ -149,10 +151,13 @@ func (t *pageText) operator(s *scope, stack *pdf.Stack, op string) {
 	case "BT", "T*":
 		t.write("\n")
 	case "Td", "TD":
-		if last.Float64() == 0 {
-			t.write(" ") // along the line
-		} else {
+		switch {
+		case last.Float64() != 0:
 			t.write("\n")
+		case t.shown > 1:
+			// Along the line, to the next word. A program that places every character by
+			// itself shows its spaces, too.
+			t.write(" ")
 		}
 	case "Tf":
 		name := first.Name()
@@ -212,6 +217,7 @@ func (t *pageText) show(codes pdf.Value, font pdf.TextEncoding) {
 	if font != nil {
 		text = font.Decode(text)
 	}
+	t.shown = utf8.RuneCountInString(text)
 	t.write(text)
 }
 
