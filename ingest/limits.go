@@ -37,9 +37,8 @@ const (
 	// costs nothing to claim.
 	MaxPages = 5000
 
-	// ReaderMemory bounds the address space of a reader process. Go reserves
-	// more than it uses; the hostile files of our corpora that ended past this
-	// did not end at all.
+	// ReaderMemory bounds what a reader process adds to the address space that it
+	// starts with; hostile files that go past this do not end at all.
 	ReaderMemory = 1 << 30
 
 	// ReaderCPU bounds the processor time that a reader spends on one file. A

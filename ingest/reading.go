@@ -47,7 +47,7 @@ type Page struct {
 	Text   string `json:"text"`
 	// Reader is the name and version of what read the page.
 	Reader string `json:"reader,omitempty"`
-	// Reason says why the page was not read; empty when it was.
+	// Reason says why the page was not read, or not to its end; empty when it was.
 	Reason string `json:"reason,omitempty"`
 }
 

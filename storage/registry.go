@@ -165,7 +165,7 @@ type Item struct {
 
 // Changes are committed together or not at all.
 type Changes struct {
-	Documents []Document // inserted, or updated by ID
+	Documents []Document // inserted; of one that is stored, only the version and the time of update change
 	Versions  []Version  // inserted; [ErrConflict] if the ordinal or number is taken
 	Sources   []Source   // inserted, or updated by key
 	Items     []Item     // inserted; the registry numbers them
@@ -221,7 +221,8 @@ type Registry interface {
 	// of all is 1.
 	ReserveOrdinals(ctx context.Context, n int) (Ordinal, error)
 
-	// Commit makes changes durable, all or none.
+	// Commit makes changes durable, all or none. It is a conflict if a document
+	// lacks its first or its newest version, a source its version or an item its job.
 	Commit(ctx context.Context, changes Changes) error
 
 	// Source returns what was found at a place last, with the version that it led
@@ -236,7 +237,7 @@ type Registry interface {
 	// belong to documents outside the scope, are missing from the answer.
 	Matches(ctx context.Context, scope Scope, ordinals []Ordinal) (map[Ordinal]Match, error)
 
-	// Places returns the encoded places of a version.
+	// Places returns the encoded places of a version; nil if it was stored without.
 	Places(ctx context.Context, ordinal Ordinal) ([]byte, error)
 
 	// Ordinals lists the ordinals of all versions in ascending order.
@@ -252,7 +253,8 @@ type Registry interface {
 	// give is [ErrNotFound].
 	Documents(ctx context.Context, scope Scope, filter DocumentFilter, cursor string, limit int) (matches []Match, next string, err error)
 
-	// Patch changes what is said about a document and returns it.
+	// Patch changes what is said about a document, and its time of update, and
+	// returns it.
 	Patch(ctx context.Context, scope Scope, id DocumentID, patch DocumentPatch) (Document, error)
 
 	// Delete forgets a document, its versions and its sources, and returns the
@@ -269,15 +271,16 @@ type Registry interface {
 	// number. Items are kept until the next job of the same source and prefix begins.
 	Items(ctx context.Context, id JobID, after int64, limit int) ([]Item, error)
 
-	// AddKey stores a credential.
+	// AddKey stores a credential. The same id and secret again only update when it
+	// was revoked; another secret is [ErrConflict].
 	AddKey(ctx context.Context, key APIKey) error
 
 	// Key returns a credential by its id, revoked ones too.
 	Key(ctx context.Context, id string) (APIKey, error)
 
-	// Stats counts what is registered.
+	// Stats counts what is registered, over all versions.
 	Stats(ctx context.Context) (RegistryStats, error)
 
-	// Close releases the registry.
+	// Close releases the registry; other methods answer [ErrClosed] afterwards.
 	Close() error
 }

@@ -68,6 +68,8 @@ func (i *ingestion) StartJob(ctx context.Context, r api.JobRequest) (storage.Job
 	})
 }
 
-func (i *ingestion) CancelJob(ctx context.Context, id storage.JobID) error { return i.jobs.Cancel(ctx, id) }
+func (i *ingestion) CancelJob(ctx context.Context, id storage.JobID) error {
+	return i.jobs.Cancel(ctx, id)
+}
 
 func (i *ingestion) MaxFileBytes() int64 { return ingest.MaxFileBytes }

@@ -83,12 +83,15 @@ func (w *writer) commit(changes storage.Changes, sealed [][]byte) (retired bool,
 		}
 	}
 	for _, d := range changes.Documents {
-		var n int
-		if err := w.row(w.hasVersion, d.ID, d.Version).Scan(&n); err != nil {
-			return false, fmt.Errorf("document %s: %w", d.ID, err)
-		}
-		if n == 0 {
-			return false, fmt.Errorf("document %s: %w: its version %d is not stored", d.ID, storage.ErrConflict, d.Version)
+		// Without its first version a document was deleted after the caller read it.
+		for _, version := range []int{1, d.Version} {
+			var n int
+			if err := w.row(w.hasVersion, d.ID, version).Scan(&n); err != nil {
+				return false, fmt.Errorf("document %s: %w", d.ID, err)
+			}
+			if n == 0 {
+				return false, fmt.Errorf("document %s: %w: its version %d is not stored", d.ID, storage.ErrConflict, version)
+			}
 		}
 	}
 	for _, s := range changes.Sources {

@@ -67,9 +67,7 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 		{write, &s.putDocument, `INSERT INTO documents
 			(id, sequence, title, department, classification, collection, version, published_at, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-			ON CONFLICT (id) DO UPDATE SET title = excluded.title, department = excluded.department,
-			classification = excluded.classification, collection = excluded.collection, version = excluded.version,
-			published_at = excluded.published_at, created_at = excluded.created_at, updated_at = excluded.updated_at`},
+			ON CONFLICT (id) DO UPDATE SET version = excluded.version, updated_at = excluded.updated_at`},
 		{write, &s.addVersion, `INSERT INTO versions
 			(ordinal, document, number, content, size, media_type, density, status, reason, text_bytes, created_at, page_count, pages)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`},

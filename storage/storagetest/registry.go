@@ -269,7 +269,9 @@ func (s *registrySuite) commit() {
 	s.equal(len(places), 0)
 }
 
-// Documents and sources are replaced by what is said later.
+// A new version moves its document's version and time on, and nothing else: who
+// commits it read the document before others may have patched it. Sources are
+// replaced by what is said later.
 func (s *registrySuite) update() {
 	ctx := s.Context()
 	c := s.register("doc_a", "finance")
@@ -277,6 +279,8 @@ func (s *registrySuite) update() {
 	s.put(s.register("doc_b", "finance"))
 	d := c.Documents[0]
 	d.Title, d.Classification, d.PublishedAt, d.UpdatedAt, d.Version = "Other", "secret", time.Time{}, aMoment.Add(time.Hour), 2
+	want := c.Documents[0]
+	want.Version, want.UpdatedAt = d.Version, d.UpdatedAt
 	v := c.Versions[0]
 	v.Number, v.Ordinal, v.Content = 2, s.ordinal(), []byte("other")
 	src := c.Sources[0]
@@ -284,7 +288,7 @@ func (s *registrySuite) update() {
 	s.put(storage.Changes{Documents: []storage.Document{d}, Versions: []storage.Version{v}, Sources: []storage.Source{src}})
 	gotDocument, versions, sources, err := s.r.Document(ctx, everywhere, "doc_a")
 	s.ok(err)
-	s.equal(gotDocument, d)
+	s.equal(gotDocument, want)
 	s.equal(versions, []storage.Version{told(c.Versions[0]), told(v)})
 	s.equal(sources, []storage.Source{src})
 	_, version, err := s.r.Source(ctx, src.SourceKey)
@@ -302,6 +306,9 @@ func (s *registrySuite) atomic() {
 	for _, spoil := range []func(*storage.Changes){
 		func(c *storage.Changes) { c.Versions[0].Ordinal = first.Versions[0].Ordinal },
 		func(c *storage.Changes) { c.Versions = append(c.Versions, c.Versions[0]) },
+		func(c *storage.Changes) { // the second version of a document that was deleted meanwhile
+			c.Documents[0].Version, c.Versions[0].Number, c.Sources[0].Version = 2, 2, 2
+		},
 		func(c *storage.Changes) {
 			v := c.Versions[0]
 			v.Ordinal = s.ordinal() // the number is taken

@@ -1,0 +1,104 @@
+package cmd
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sealprint/sealprint"
+
+// mayImport is the diagram of ARCHITECTURE.md: which packages of ours a package
+// may import. cmd wires, and may import all.
+var mayImport = map[string][]string{
+	"fingerprint":         {},
+	"fingerprint/match":   {"fingerprint", "storage"},
+	"storage":             {"fingerprint"},
+	"storage/storagetest": {"fingerprint", "storage"},
+	"storage/index":       {"fingerprint", "storage"},
+	"storage/registry":    {"fingerprint", "storage"},
+	"ingest":              {"fingerprint", "storage"},
+	"ingest/source":       {"ingest"},
+	"ingest/extract":      {"ingest"},
+	"api":                 {"api/auth", "fingerprint", "fingerprint/match", "storage"},
+	"api/auth":            {"storage"},
+	"api/client":          {},
+}
+
+// modules are the libraries that the product is built of, each where it may be
+// imported.
+var modules = map[string][]string{
+	"github.com/cenkalti/backoff/v5":      {"ingest", "api/client", "cmd/sealprint"},     // retries with pauses
+	"github.com/cespare/xxhash/v2":        {"fingerprint", "storage/index"},              // grams, checksums
+	"github.com/dchest/siphash":           {"fingerprint"},                               // the keyed function
+	"github.com/gabriel-vasile/mimetype":  {"ingest/extract"},                            // types by content
+	"github.com/getkin/kin-openapi":       {"api"},                                       // requests against openapi.yaml
+	"github.com/labstack/echo/v4":         {"api"},                                       // HTTP
+	"github.com/ledongthuc/pdf":           {"ingest/extract"},                            // PDF
+	"github.com/minio/minio-go/v7":        {"ingest/source"},                             // S3
+	"github.com/oapi-codegen/runtime":     {"api", "api/client"},                         // what generated code needs
+	"github.com/prometheus/client_golang": {"api"},                                       // metrics
+	"github.com/schollz/progressbar/v3":   {"cmd/sealprint"},                             // the bar
+	"github.com/spf13/cobra":              {"cmd/sealprint"},                             // the command line
+	"go.yaml.in/yaml/v3":                  {"cmd/sealprint"},                             // the settings
+	"golang.org/x/net":                    {"ingest/extract"},                            // HTML
+	"golang.org/x/sync":                   {"api", "ingest"},                             // weighted semaphores
+	"golang.org/x/sys":                    {"ingest", "ingest/extract", "storage/index"}, // memory files, limits, mmap
+	"golang.org/x/term":                   {"cmd/sealprint"},                             // is it a terminal
+	"golang.org/x/text":                   {"fingerprint", "ingest/extract"},             // Unicode, legacy encodings
+	"modernc.org/sqlite":                  {"storage/registry"},                          // SQL
+}
+
+// TestImports holds the import directions and the list of libraries.
+func TestImports(t *testing.T) {
+	list := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Imports}} {{.}}{{end}}`, module+"/...")
+	list.Env = append(os.Environ(), "GOWORK=off")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	used := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		from := strings.TrimPrefix(strings.TrimPrefix(words[0], module), "/")
+		for _, path := range words[1:] {
+			first, _, _ := strings.Cut(path, "/")
+			switch ours, ok := strings.CutPrefix(path, module+"/"); {
+			case ok:
+				if strings.HasPrefix(from, "cmd") {
+					continue
+				}
+				if !slices.Contains(mayImport[from], ours) {
+					t.Errorf("%s imports %s", from, ours)
+				}
+			case strings.Contains(first, "."):
+				library := libraryOf(path)
+				used[library] = true
+				if !slices.Contains(modules[library], from) {
+					t.Errorf("%s imports %s", from, path)
+				}
+			}
+		}
+		if _, ok := mayImport[from]; !ok && !strings.HasPrefix(from, "cmd") {
+			t.Errorf("%s is not in the diagram", from)
+		}
+	}
+	for library := range modules {
+		if !used[library] {
+			t.Errorf("%s is allowed but not used", library)
+		}
+	}
+}
+
+// libraryOf is the module of an import path, or the path itself if it is of none
+// that we know.
+func libraryOf(path string) string {
+	for library := range modules {
+		if path == library || strings.HasPrefix(path, library+"/") {
+			return library
+		}
+	}
+	return path
+}

@@ -1,0 +1,377 @@
+package match
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/storage"
+	"github.com/sealprint/sealprint/storage/storagetest"
+)
+
+// library is a small index with its registry. It also counts what it is asked.
+type library struct {
+	*storagetest.Memory
+	key     *fingerprint.Key
+	entries map[storage.Ordinal]storage.Match
+	places  map[storage.Ordinal][]byte
+	pages   map[storage.Ordinal][]string
+	next    storage.Ordinal
+
+	missing []string // what the index pretends not to have
+	fail    error
+}
+
+func newLibrary() *library {
+	key := fingerprint.NewKey()
+	return &library{
+		Memory: storagetest.NewMemory(key.Params()), key: key,
+		entries: map[storage.Ordinal]storage.Match{}, places: map[storage.Ordinal][]byte{}, pages: map[storage.Ordinal][]string{},
+	}
+}
+
+func (l *library) Lookup(ctx context.Context, hashes []fingerprint.Hash, limit int) (*storage.Answer, error) {
+	if l.fail != nil {
+		return nil, l.fail
+	}
+	a, err := l.Memory.Lookup(ctx, hashes, limit)
+	if err == nil {
+		a.Missing = l.missing
+	}
+	return a, err
+}
+
+func (l *library) Matches(_ context.Context, scope storage.Scope, ordinals []storage.Ordinal) (map[storage.Ordinal]storage.Match, error) {
+	found := map[storage.Ordinal]storage.Match{}
+	for _, o := range ordinals {
+		if m, ok := l.entries[o]; ok && scope.Covers(m.Document.Department) {
+			found[o] = m
+		}
+	}
+	return found, nil
+}
+
+func (l *library) Places(_ context.Context, o storage.Ordinal) ([]byte, error) { return l.places[o], nil }
+
+// add registers a version of a document.
+func (l *library) add(t testing.TB, id, department string, version int, w fingerprint.Window, pages ...string) {
+	t.Helper()
+	l.next++
+	b := fingerprint.NewBuilder(l.key, w)
+	for i, p := range pages {
+		b.AddPage(i+1, p)
+	}
+	if err := l.Append(t.Context(), []storage.Sheet{{Ordinal: l.next, Window: w, Hashes: b.Hashes()}}); err != nil {
+		t.Fatal(err)
+	}
+	l.entries[l.next] = storage.Match{
+		Document: storage.Document{ID: storage.DocumentID(id), Title: id, Department: department, Version: version},
+		Version:  storage.Version{Document: storage.DocumentID(id), Number: version, Ordinal: l.next, Window: w},
+		Source:   "s3://records/" + id,
+	}
+	l.places[l.next] = b.Places()
+	l.pages[l.next] = pages
+}
+
+func (l *library) match(t testing.TB, q Query) *Report {
+	t.Helper()
+	if reflect.DeepEqual(q.Scope, storage.Scope{}) {
+		q.Scope = storage.Everywhere()
+	}
+	m := Matcher{Key: l.key, Index: l, Documents: l}
+	r, err := m.Match(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// prose makes n words that no other seed makes in this order.
+func prose(seed uint64, n int) string {
+	r := rand.New(rand.NewPCG(seed, 11))
+	const syllables = "ka lo mi ter shu ran dev pol ish gat nor bel qui ver sam tho wen dri fas jum"
+	parts := strings.Fields(syllables)
+	var b strings.Builder
+	for i := range n {
+		for range 1 + r.IntN(4) {
+			b.WriteString(parts[r.IntN(len(parts))])
+		}
+		switch {
+		case i%11 == 10:
+			b.WriteString(".\n")
+		case i%7 == 6:
+			b.WriteString(", ")
+		default:
+			b.WriteByte(' ')
+		}
+	}
+	return b.String()
+}
+
+// run is the text that holds exactly n normalized characters of a source, from
+// the start-th on.
+func run(source string, start, n int) string {
+	text := fingerprint.Normalize(source)
+	s := text.Source(fingerprint.Span{Start: start, End: start + n})
+	return string([]rune(source)[s.Start:s.End])
+}
+
+func normal(s string) string { return string(fingerprint.Normalize(s).Chars) }
+
+// TestGuarantee: a run of fingerprint.Guarantee characters of any document is
+// found, at both densities, however it is dressed up; and in a dense document
+// it is an alert.
+func TestGuarantee(t *testing.T) {
+	for _, w := range []fingerprint.Window{fingerprint.Dense, fingerprint.Sparse} {
+		l := newLibrary()
+		var documents []string
+		for i := range 100 {
+			documents = append(documents, prose(uint64(i), 400))
+			l.add(t, fmt.Sprint("doc_", i), "cabinet", 1, w, documents[i])
+		}
+		dress := []func(string) string{
+			func(s string) string { return s },
+			strings.ToUpper,
+			func(s string) string { return strings.Join(strings.Fields(s), "\n\n") },
+			func(s string) string { return strings.ReplaceAll(s, " ", " \u200b🙂 — ") },
+			func(s string) string { return prose(7777, 30) + s + prose(8888, 30) },
+		}
+		r := rand.New(rand.NewPCG(1, 1))
+		for i := range 400 {
+			d := r.IntN(len(documents))
+			start := r.IntN(fingerprint.Normalize(documents[d]).Len() - fingerprint.Guarantee)
+			text := dress[i%len(dress)](run(documents[d], start, fingerprint.Guarantee))
+			report := l.match(t, Query{Text: text, Suppressed: true})
+			if len(report.Matches) == 0 || report.Matches[0].Document.ID != storage.DocumentID(fmt.Sprint("doc_", d)) {
+				t.Fatalf("window %d: %q of document %d is not found: %+v", w, text, d, report)
+			}
+			if w == fingerprint.Dense && report.Verdict != Unauthorized {
+				t.Fatalf("window %d: %q of document %d is %s", w, text, d, report.Verdict)
+			}
+		}
+	}
+}
+
+// alike reports whether two texts are the same but for a few characters at the
+// ends, which a gram that hits by its class may add.
+func alike(a, b string) bool {
+	if len(a) != len(b) || len(a) < 2*fingerprint.GramSpan {
+		return a == b
+	}
+	different := 0
+	for i := range len(a) {
+		if a[i] != b[i] {
+			different++
+		}
+	}
+	return different <= 3 && a[fingerprint.GramSpan:len(a)-fingerprint.GramSpan] == b[fingerprint.GramSpan:len(b)-fingerprint.GramSpan]
+}
+
+// TestSpans: what the spans of a passage delimit is the same text on both sides,
+// and all of the excerpt but less than a window at its ends.
+func TestSpans(t *testing.T) {
+	l := newLibrary()
+	pages := []string{prose(1, 300), "", prose(2, 300), prose(3, 300)}
+	l.add(t, "doc_a", "cabinet", 1, fingerprint.Dense, pages...)
+	whole := strings.Join(pages, "")
+	r := rand.New(rand.NewPCG(2, 2))
+	for range 200 {
+		n := 100 + r.IntN(900)
+		excerpt := run(whole, r.IntN(fingerprint.Normalize(whole).Len()-n), n)
+		text := "Look at this! " + strings.ToUpper(excerpt) + " 🙂 And what now?"
+		report := l.match(t, Query{Text: text})
+		if len(report.Matches) != 1 {
+			t.Fatalf("%d matches", len(report.Matches))
+		}
+		covered := 0
+		for _, p := range report.Matches[0].Passages {
+			query := normal(string([]rune(text)[p.Query.Start:p.Query.End]))
+			document := normal(string([]rune(pages[p.Place.Page-1])[p.Place.Start:p.Place.End]))
+			if !alike(query, document) {
+				t.Fatalf("passage %+v:\nsuspect  %q\ndocument %q", p, query, document)
+			}
+			if p.Similarity != 1 {
+				t.Fatalf("similarity %v of a verbatim passage", p.Similarity)
+			}
+			covered += len(query)
+		}
+		if covered < n-2*int(fingerprint.Dense) || covered != report.Matches[0].Characters {
+			t.Fatalf("%d of %d characters covered, %d counted", covered, n, report.Matches[0].Characters)
+		}
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	l := newLibrary()
+	memo := prose(1, 200)
+	l.add(t, "doc_a", "finance/budget-wing", 1, fingerprint.Dense, memo)
+	for _, c := range []struct {
+		name    string
+		text    string
+		scope   storage.Scope
+		missing []string
+		want    Verdict
+	}{
+		{"leak", memo[300:700], storage.Everywhere(), nil, Unauthorized},
+		{"leak in scope", memo[300:700], storage.Branches("finance"), nil, Unauthorized},
+		{"leak of another department", memo[300:700], storage.Branches("foreign"), nil, NoMatch},
+		{"leak, part of the index missing", memo[300:700], storage.Everywhere(), []string{"segment 7"}, Unauthorized},
+		{"stranger", prose(2, 200), storage.Everywhere(), nil, NoMatch},
+		{"stranger, part of the index missing", prose(2, 200), storage.Everywhere(), []string{"segment 7"}, Incomplete},
+		{"short", "a few words", storage.Everywhere(), nil, TooShort},
+		{"short, part of the index missing", "a few words", storage.Everywhere(), []string{"segment 7"}, Incomplete},
+		{"empty", "", storage.Everywhere(), nil, TooShort},
+		{"nothing but signs", "!!! ... 🙂", storage.Everywhere(), nil, TooShort},
+	} {
+		l.missing = c.missing
+		r := l.match(t, Query{Text: c.text, Scope: c.scope})
+		if r.Verdict != c.want {
+			t.Errorf("%s: %s, want %s", c.name, r.Verdict, c.want)
+		}
+		if (len(r.Matches) > 0) != (c.want == Unauthorized) {
+			t.Errorf("%s: %d matches", c.name, len(r.Matches))
+		}
+	}
+}
+
+// TestFailure: an index that fails is an error, never a verdict.
+func TestFailure(t *testing.T) {
+	l := newLibrary()
+	l.fail = errors.New("disk on fire")
+	m := Matcher{Key: l.key, Index: l, Documents: l}
+	if r, err := m.Match(t.Context(), Query{Text: prose(1, 50), Scope: storage.Everywhere()}); !errors.Is(err, l.fail) || r != nil {
+		t.Fatalf("%v, %v", r, err)
+	}
+}
+
+// TestVersions: the versions of a document are one match, of the version that
+// the suspect shows most of.
+func TestVersions(t *testing.T) {
+	l := newLibrary()
+	common, draft, final := prose(1, 300), prose(2, 60), prose(3, 60)
+	l.add(t, "doc_a", "cabinet", 1, fingerprint.Dense, common+draft)
+	l.add(t, "doc_a", "cabinet", 2, fingerprint.Dense, common+final)
+	for _, c := range []struct {
+		text string
+		want int
+	}{{common[500:900] + draft, 1}, {common[500:900] + final, 2}} {
+		r := l.match(t, Query{Text: c.text})
+		if len(r.Matches) != 1 || r.Matches[0].Version != c.want {
+			t.Errorf("want one match of version %d, have %+v", c.want, r.Matches)
+		}
+	}
+}
+
+// TestContainment: shares are of the suspect and of the document.
+func TestContainment(t *testing.T) {
+	l := newLibrary()
+	document := prose(1, 1000)
+	l.add(t, "doc_a", "cabinet", 1, fingerprint.Dense, document)
+	n := fingerprint.Normalize(document).Len()
+	quote := run(document, 100, 500)
+	r := l.match(t, Query{Text: quote + run(prose(2, 400), 0, 500)})
+	m := r.Matches[0]
+	if m.Query < 0.48 || m.Query > 0.52 {
+		t.Errorf("%.2f of the suspect, want half", m.Query)
+	}
+	if want := 500 / float64(n); m.InDocument < 0.95*want || m.InDocument > 1.05*want {
+		t.Errorf("%.3f of the document, want %.3f", m.InDocument, want)
+	}
+	if m.Score < 0.5 || m.Score > 1 || m.ExpectedByChance > ChanceThreshold {
+		t.Errorf("score %v, expected by chance %v", m.Score, m.ExpectedByChance)
+	}
+}
+
+// TestScattered: pieces of a document that are put together in another order,
+// with gaps, are all found.
+func TestScattered(t *testing.T) {
+	l := newLibrary()
+	document := prose(1, 2000)
+	l.add(t, "doc_a", "cabinet", 1, fingerprint.Dense, document)
+	var pieces []string
+	for _, at := range []int{4000, 100, 8000, 2500, 6000} {
+		pieces = append(pieces, run(document, at, 150))
+	}
+	text := strings.Join(pieces, " "+prose(5, 20)+" ")
+	m := l.match(t, Query{Text: text}).Matches[0]
+	if len(m.Passages) != len(pieces) {
+		t.Fatalf("%d passages, want %d: %+v", len(m.Passages), len(pieces), m.Passages)
+	}
+	for i, p := range m.Passages {
+		got := normal(string([]rune(text)[p.Query.Start:p.Query.End]))
+		if len(got) < 140 || len(got) > 160 || !strings.Contains(normal(pieces[i]), got[10:len(got)-10]) {
+			t.Errorf("passage %d is %q, want %q", i, got, normal(pieces[i]))
+		}
+	}
+}
+
+// TestDeterministic: the same question on the same index has the same answer.
+func TestDeterministic(t *testing.T) {
+	l := newLibrary()
+	memo := prose(1, 500)
+	for i := range 20 { // all the same, so that every order would do
+		l.add(t, fmt.Sprint("doc_", i), "cabinet", 1, fingerprint.Dense, memo)
+	}
+	first := l.match(t, Query{Text: memo[200:1200], Suppressed: true})
+	for range 20 {
+		if again := l.match(t, Query{Text: memo[200:1200], Suppressed: true}); !reflect.DeepEqual(again, first) {
+			t.Fatal("two answers differ")
+		}
+	}
+}
+
+// TestRepetitive: texts that repeat themselves, on both sides, stay within the
+// limit of hits, and are still found.
+func TestRepetitive(t *testing.T) {
+	l := newLibrary()
+	texts := []string{
+		strings.Repeat("a", 1<<20),
+		strings.Repeat("the quick brown fox. ", 50_000),
+		"x" + strings.Repeat("\u0301", 1<<20),
+		strings.Repeat("0 0 0 1 ", 1<<17),
+	}
+	for i, text := range texts {
+		l.add(t, fmt.Sprint("doc_", i), "cabinet", 1, fingerprint.Dense, text)
+	}
+	m := Matcher{Key: l.key, Index: l, Documents: l}
+	for i, text := range texts {
+		s, err := m.search(t.Context(), fingerprint.Normalize(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if most := 25 * maxRepeats * maxPostings; len(s.hits) > most {
+			t.Errorf("text %d: %d hits, at most %d expected", i, len(s.hits), most)
+		}
+		l.match(t, Query{Text: text, Suppressed: true})
+	}
+}
+
+func FuzzMatch(f *testing.F) {
+	l := newLibrary()
+	memo := prose(1, 300)
+	l.add(f, "doc_a", "cabinet", 1, fingerprint.Dense, memo, strings.Repeat("ab ", 400))
+	f.Add(memo[100:500])
+	f.Add(strings.Repeat("ab ", 100))
+	f.Add("x\u0301\u200b" + memo[:80])
+	f.Fuzz(func(t *testing.T, text string) {
+		r := l.match(t, Query{Text: text, Suppressed: true})
+		length := len([]rune(text))
+		for _, m := range r.Matches {
+			if m.Score < 0 || m.Score > 1 || m.Query < 0 || m.Query > 1 || m.InDocument < 0 || m.InDocument > 1 || m.ExpectedByChance < 0 {
+				t.Fatalf("%+v", m)
+			}
+			for _, p := range m.Passages {
+				page := []rune(l.pages[1][p.Place.Page-1])
+				if p.Query.Start < 0 || p.Query.Start >= p.Query.End || p.Query.End > length ||
+					p.Place.Start < 0 || p.Place.Start >= p.Place.End || p.Place.End > len(page) || p.Similarity < 0 || p.Similarity > 1 {
+					t.Fatalf("%+v", p)
+				}
+			}
+		}
+	})
+}
