@@ -13,18 +13,20 @@ const module = "github.com/sealprint/sealprint"
 // mayImport is the diagram of ARCHITECTURE.md: which packages of ours a package
 // may import. cmd wires, and may import all.
 var mayImport = map[string][]string{
-	"fingerprint":         {},
-	"fingerprint/match":   {"fingerprint", "storage"},
-	"storage":             {"fingerprint"},
-	"storage/storagetest": {"fingerprint", "storage"},
-	"storage/index":       {"fingerprint", "storage"},
-	"storage/registry":    {"fingerprint", "storage"},
-	"ingest":              {"fingerprint", "storage"},
-	"ingest/source":       {"ingest"},
-	"ingest/extract":      {"ingest"},
-	"api":                 {"api/auth", "fingerprint", "fingerprint/match", "storage"},
-	"api/auth":            {"storage"},
-	"api/client":          {},
+	"fingerprint":                 {},
+	"fingerprint/fingerprinttest": {},
+	"fingerprint/match":           {"fingerprint", "storage"},
+	"storage":                     {"fingerprint"},
+	"storage/storagetest":         {"fingerprint", "storage"},
+	"storage/index":               {"fingerprint", "storage"},
+	"storage/registry":            {"fingerprint", "storage"},
+	"ingest":                      {"fingerprint", "storage"},
+	"ingest/source":               {"ingest"},
+	"ingest/source/sourcetest":    {},
+	"ingest/extract":              {"ingest"},
+	"api":                         {"api/auth", "fingerprint", "fingerprint/match", "storage"},
+	"api/auth":                    {"storage"},
+	"api/client":                  {},
 }
 
 // modules are the libraries that the product is built of, each where it may be
@@ -37,7 +39,7 @@ var modules = map[string][]string{
 	"github.com/getkin/kin-openapi":       {"api"},                                       // requests against openapi.yaml
 	"github.com/labstack/echo/v4":         {"api"},                                       // HTTP
 	"github.com/ledongthuc/pdf":           {"ingest/extract"},                            // PDF
-	"github.com/minio/minio-go/v7":        {"ingest/source"},                             // S3
+	"github.com/minio/minio-go/v7":        {"ingest/source", "ingest/source/sourcetest"}, // S3
 	"github.com/oapi-codegen/runtime":     {"api", "api/client"},                         // what generated code needs
 	"github.com/prometheus/client_golang": {"api"},                                       // metrics
 	"github.com/schollz/progressbar/v3":   {"cmd/sealprint"},                             // the bar

@@ -45,7 +45,7 @@ func Normalize(text string) *Text {
 	t.length = scan(text, func(chars []char) {
 		for _, c := range chars {
 			t.Chars = append(t.Chars, c.r)
-			t.spans = append(t.spans, source{uint32(c.start), uint32(c.end)})
+			t.spans = append(t.spans, source{c.start, c.end})
 		}
 	})
 	return t
@@ -74,7 +74,7 @@ func (t *Text) Source(s Span) Span {
 // char is a normalized character and the code points of the source it came from.
 type char struct {
 	r          rune
-	start, end int
+	start, end uint32
 }
 
 // What the tables say about a rune of the Basic Multilingual Plane.
@@ -138,18 +138,27 @@ func fold(out []rune, segment string) []rune {
 // does not grow with the text, but for one run of combining characters.
 func scan(text string, yield func([]char)) int {
 	t := loadTables()
-	block := make([]char, 0, 2048)
-	emit := func(r rune, start, end int) {
-		if len(block) == cap(block) {
+	block := make([]char, 1024)
+	n := 0 // characters in block
+	emit := func(r rune, start, end uint32) {
+		if n == len(block) {
 			yield(block)
-			block = block[:0]
+			n = 0
 		}
-		block = append(block, char{r, start, end})
+		block[n] = char{r, start, end}
+		n++
 	}
 	var segment []byte // of the complex characters being collected
 	var folded []rune
-	at := 0 // code points before text[i]
+	at := uint32(0) // code points before text[i]
 	for i := 0; i < len(text); {
+		// ASCII before ASCII stands alone; this is most of most texts.
+		for i+1 < len(text) && text[i]|text[i+1] < utf8.RuneSelf {
+			if to := t.to[text[i]]; to != 0 {
+				emit(rune(to), at, at+1)
+			}
+			i, at = i+1, at+1
+		}
 		r, size := rune(text[i]), 1
 		if r >= utf8.RuneSelf {
 			r, size = utf8.DecodeRuneInString(text[i:])
@@ -166,7 +175,7 @@ func scan(text string, yield func([]char)) int {
 			continue
 		}
 		// A rune stands alone unless what follows it combines with it.
-		next, skipped := i+size, 0
+		next, skipped := i+size, uint32(0)
 		if kind != kindComplex && next < len(text) && text[next] >= utf8.RuneSelf {
 			next, skipped = skipDropped(t, text, next)
 		}
@@ -196,15 +205,15 @@ func scan(text string, yield func([]char)) int {
 			emit(r, start, end)
 		}
 	}
-	if len(block) > 0 {
-		yield(block)
+	if n > 0 {
+		yield(block[:n])
 	}
-	return at
+	return int(at)
 }
 
 // skipDropped returns the index of the first byte at or after i that is not
 // part of a dropped rune, and how many runes were skipped.
-func skipDropped(t *tables, text string, i int) (next, skipped int) {
+func skipDropped(t *tables, text string, i int) (next int, skipped uint32) {
 	for i < len(text) {
 		r, size := rune(text[i]), 1
 		if r >= utf8.RuneSelf {

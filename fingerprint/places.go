@@ -50,11 +50,19 @@ func (w *placesWriter) page(number int) {
 	w.out = binary.AppendUvarint(append(w.out, 0), uint64(number))
 }
 
+// extend adds a character of one code point right behind the run, the usual
+// case; false if it is another.
+func (w *placesWriter) extend(c char) bool {
+	if w.len != 0 || w.chars == 0 || int(c.start) != w.start+w.chars || c.end != c.start+1 {
+		return false
+	}
+	w.chars++
+	return true
+}
+
 func (w *placesWriter) add(start, end int) {
 	length := end - start
 	switch {
-	case w.chars > 0 && w.len == 0 && length == 1 && start == w.start+w.chars:
-		w.chars++
 	case w.chars > 0 && w.len == 0 && w.chars > 1 && start == w.start+w.chars-1 && length == 1:
 		// The run's last code point becomes more than one character.
 		w.chars--

@@ -34,7 +34,9 @@ func (b *Builder) AddPage(number int, text string) {
 		size.Characters += len(chars)
 		for _, c := range chars {
 			b.classes = append(b.classes, class(table, c.r))
-			b.places.add(c.start, c.end)
+			if !b.places.extend(c) {
+				b.places.add(int(c.start), int(c.end))
+			}
 		}
 		b.keep()
 	})

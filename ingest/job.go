@@ -98,18 +98,27 @@ func (j *Jobs) resolve(r Request) (Place, string, error) {
 		p, err := j.place(r.Source)
 		return p, p.Prefix + r.Prefix, err
 	}
-	for _, p := range j.places {
+	// Of places in the same bucket the URI means the one that says most about it;
+	// if it stops short of all their prefixes, all of the first.
+	var best, short *Place
+	var below string
+	for i := range j.places {
+		p := &j.places[i]
 		key, ok := p.Source.Key(r.Source)
-		if !ok {
-			continue
+		switch {
+		case ok && strings.HasPrefix(key, p.Prefix):
+			if best == nil || len(p.Prefix) > len(best.Prefix) {
+				best, below = p, key
+			}
+		case ok && strings.HasPrefix(p.Prefix, key) && short == nil:
+			short = p
 		}
-		// A URI that stops short of the place's own prefix means all of the place.
-		if strings.HasPrefix(p.Prefix, key) {
-			key = p.Prefix
-		}
-		if strings.HasPrefix(key, p.Prefix) {
-			return p, key + r.Prefix, nil
-		}
+	}
+	switch {
+	case best != nil:
+		return *best, below + r.Prefix, nil
+	case short != nil:
+		return *short, short.Prefix + r.Prefix, nil
 	}
 	return Place{}, "", fmt.Errorf("%w: no configured source holds %q", storage.ErrNotFound, r.Source)
 }
@@ -263,18 +272,29 @@ func (j *Jobs) run(ctx context.Context, place Place, run *run) error {
 }
 
 // beyondCheckpoint returns the objects that an interrupted job had done although
-// earlier ones were still on their way.
+// earlier ones were still on their way. They are among the last items: at most
+// maxAhead were begun beyond the checkpoint, and between their commits came only
+// objects that were fetched together with them. Without a checkpoint, all items
+// count.
 func (j *Jobs) beyondCheckpoint(ctx context.Context, job storage.Job) (map[string]bool, error) {
+	const most = maxAhead + maxFetches
 	done := map[string]bool{}
-	if job.Listed == 0 {
-		return done, nil
+	last := int64(max(0, job.Listed-most))
+	if job.Checkpoint == "" {
+		last = 0
 	}
-	items, err := j.registry.Items(ctx, job.ID, int64(max(0, job.Listed-maxAhead)), maxAhead)
-	if err != nil {
-		return nil, fmt.Errorf("read the last items of job %s: %w", job.ID, err)
-	}
-	for _, item := range items {
-		done[item.Source] = true
+	for last < int64(job.Listed) {
+		items, err := j.registry.Items(ctx, job.ID, last, most)
+		if err != nil {
+			return nil, fmt.Errorf("read the last items of job %s: %w", job.ID, err)
+		}
+		if len(items) == 0 {
+			break
+		}
+		for _, item := range items {
+			done[item.Source] = true
+		}
+		last = items[len(items)-1].Sequence
 	}
 	return done, nil
 }
@@ -291,6 +311,10 @@ type run struct {
 	// follows the longest prefix of them that is complete.
 	begun []begun
 	first int64
+	// Once a key was not greater than the one before, keys say nothing about what
+	// was listed, and there is no checkpoint any more.
+	last      string
+	unordered bool
 }
 
 type begun struct {
@@ -313,22 +337,52 @@ func (r *run) begin(ctx context.Context, o Object) (seq int64, ok bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if o.Key <= r.last {
+		r.unordered, r.job.Checkpoint = true, ""
+	}
+	r.last = o.Key
 	r.begun = append(r.begun, begun{key: o.Key, size: o.Size})
 	return r.first + int64(len(r.begun)) - 1, true
 }
 
-// complete counts an object whose commit is under way. If that fails, so does
-// the job, before anything of this is stored.
-func (r *run) complete(seq int64, o Outcome) {
+// with is the job as it will stand once these files are committed. Nothing is
+// counted before: if the commit fails, the checkpoint must not pass them.
+func (r *run) with(files []*prepared, now time.Time) storage.Job {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b := &r.begun[seq-r.first]
-	b.complete = true
-	r.job.Outcomes[string(o)]++
-	r.job.Listed++
-	r.job.Bytes += b.size
+	job := r.snapshotLocked(now)
+	done := map[int64]bool{}
+	for _, p := range files {
+		done[p.file.seq] = true
+		job.Outcomes[string(p.result.Outcome)]++
+		job.Listed++
+		job.Bytes += r.begun[p.file.seq-r.first].size
+	}
+	for i, b := range r.begun {
+		if !b.complete && !done[r.first+int64(i)] {
+			break
+		}
+		if !r.unordered {
+			job.Checkpoint = b.key
+		}
+	}
+	return job
+}
+
+// complete counts files that are committed. Only the writer calls it, with
+// nothing but begin between with and this.
+func (r *run) complete(files []*prepared) {
+	job := r.with(files, time.Time{})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unordered {
+		job.Checkpoint = ""
+	}
+	r.job = job
+	for _, p := range files {
+		r.begun[p.file.seq-r.first].complete = true
+	}
 	for len(r.begun) > 0 && r.begun[0].complete {
-		r.job.Checkpoint = r.begun[0].key
 		r.begun = r.begun[1:]
 		r.first++
 		<-r.ahead
@@ -339,6 +393,10 @@ func (r *run) complete(seq int64, o Outcome) {
 func (r *run) snapshot(now time.Time) storage.Job {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.snapshotLocked(now)
+}
+
+func (r *run) snapshotLocked(now time.Time) storage.Job {
 	job := r.job
 	job.Outcomes = maps.Clone(r.job.Outcomes)
 	job.UpdatedAt = now.UTC()

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -75,9 +76,27 @@ func (b *batch) add(p *prepared) bool {
 	return true
 }
 
-// commit makes a batch durable: first the fingerprints, then what is said about
-// them. A crash in between leaves sheets that reconcile deletes.
+// maxAttempts is how often a batch is decided anew because a document that it
+// refers to was deleted meanwhile.
+const maxAttempts = 5
+
+// commit makes a batch durable.
 func (r *Registrar) commit(ctx context.Context, b *batch) error {
+	for attempt := 1; ; attempt++ {
+		sheets, err := r.attempt(ctx, b)
+		if !errors.Is(err, storage.ErrConflict) || attempt == maxAttempts {
+			return err
+		}
+		// Nothing was stored in the registry, so the sheets are nobody's. If this
+		// fails, they are left to reconcile.
+		_ = r.index.Delete(ctx, sheets)
+	}
+}
+
+// attempt stores first the fingerprints, then what is said about them. A crash
+// in between leaves sheets that reconcile deletes. It returns the sheets that it
+// appended.
+func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.Ordinal, err error) {
 	now := time.Now().UTC()
 	var changes storage.Changes
 	var sheets []storage.Sheet
@@ -85,7 +104,7 @@ func (r *Registrar) commit(ctx context.Context, b *batch) error {
 		if !p.done {
 			sheet, err := r.decide(ctx, p, now, &changes)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if sheet != nil {
 				sheets = append(sheets, *sheet)
@@ -98,30 +117,33 @@ func (r *Registrar) commit(ctx context.Context, b *batch) error {
 	if len(sheets) > 0 {
 		first, err := r.registry.ReserveOrdinals(ctx, len(sheets))
 		if err != nil {
-			return fmt.Errorf("reserve %d ordinals: %w", len(sheets), err)
+			return nil, fmt.Errorf("reserve %d ordinals: %w", len(sheets), err)
 		}
 		for i := range sheets {
 			sheets[i].Ordinal = first + storage.Ordinal(i)
 			changes.Versions[i].Ordinal = sheets[i].Ordinal
+			appended = append(appended, sheets[i].Ordinal)
 		}
 		if err := r.index.Append(ctx, sheets); err != nil {
-			return fmt.Errorf("append %d sheets: %w", len(sheets), err)
+			return nil, fmt.Errorf("append %d sheets: %w", len(sheets), err)
 		}
 	}
-	jobs := map[*run]bool{}
+	jobs := map[*run][]*prepared{}
 	for _, p := range b.files {
 		if j := p.file.job; j != nil {
-			j.complete(p.file.seq, p.result.Outcome)
-			jobs[j] = true
+			jobs[j] = append(jobs[j], p)
 		}
 	}
-	for j := range jobs {
-		changes.Jobs = append(changes.Jobs, j.snapshot(now))
+	for j, files := range jobs {
+		changes.Jobs = append(changes.Jobs, j.with(files, now))
 	}
 	if err := r.registry.Commit(ctx, changes); err != nil {
-		return fmt.Errorf("commit %d files: %w", len(b.files), err)
+		return appended, fmt.Errorf("commit %d files: %w", len(b.files), err)
 	}
-	return nil
+	for j, files := range jobs {
+		j.complete(files)
+	}
+	return appended, nil
 }
 
 // decide settles what becomes of a file that was read, adds it to the changes
@@ -142,6 +164,12 @@ func (r *Registrar) decide(ctx context.Context, p *prepared, now time.Time, chan
 	case hadSource && string(before.Content) == string(p.content):
 		p.known(Unchanged, before)
 		source.Document, source.Version = previous.Document, previous.Version
+		changes.Sources = append(changes.Sources, source)
+		return nil, nil
+	case hadSource && err == nil && known.Document == previous.Document:
+		// An earlier version is back.
+		p.known(Unchanged, known)
+		source.Document, source.Version = known.Document, known.Number
 		changes.Sources = append(changes.Sources, source)
 		return nil, nil
 	case err == nil:

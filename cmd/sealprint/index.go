@@ -92,6 +92,9 @@ func indexCheck(c console) *cobra.Command {
 			}
 			fmt.Fprintf(c.out, "%d segments, %d documents, %d fingerprints, %d logs with %d changes, %d bytes read\n",
 				report.Segments, report.Documents, report.Postings, report.Logs, report.Changes, report.Bytes)
+			if report.Torn > 0 {
+				fmt.Fprintf(c.out, "%d bytes at the end of the log are not whole: a write under way, or one that a crash has cut short\n", report.Torn)
+			}
 			for _, damage := range report.Damage {
 				fmt.Fprintln(c.err, damage)
 			}

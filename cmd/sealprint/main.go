@@ -60,6 +60,16 @@ type console struct {
 // run executes a command line and returns its exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	c := console{in, out, errOut}
+	root := rootCommand(c)
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	return c.exitCode(ctx, root.ExecuteContext(ctx))
+}
+
+// rootCommand is the tree of commands.
+func rootCommand(c console) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sealprint",
 		Short: "Does this text show a registered document?",
@@ -80,12 +90,9 @@ items failed; 4 not allowed; 5 unavailable; 130 interrupted.`,
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(serveCommand(c), registerCommand(c), matchCommand(c), documentCommand(c), indexCommand(c))
-	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errOut)
-	return c.exitCode(ctx, root.ExecuteContext(ctx))
+	return root
 }
 
 // exitCode tells an error and finds the code for its kind.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
 	"github.com/sealprint/sealprint/storage"
 	"github.com/sealprint/sealprint/storage/storagetest"
 )
@@ -56,7 +57,9 @@ func (l *library) Matches(_ context.Context, scope storage.Scope, ordinals []sto
 	return found, nil
 }
 
-func (l *library) Places(_ context.Context, o storage.Ordinal) ([]byte, error) { return l.places[o], nil }
+func (l *library) Places(_ context.Context, o storage.Ordinal) ([]byte, error) {
+	return l.places[o], nil
+}
 
 // add registers a version of a document.
 func (l *library) add(t testing.TB, id, department string, version int, w fingerprint.Window, pages ...string) {
@@ -91,27 +94,8 @@ func (l *library) match(t testing.TB, q Query) *Report {
 	return r
 }
 
-// prose makes n words that no other seed makes in this order.
-func prose(seed uint64, n int) string {
-	r := rand.New(rand.NewPCG(seed, 11))
-	const syllables = "ka lo mi ter shu ran dev pol ish gat nor bel qui ver sam tho wen dri fas jum"
-	parts := strings.Fields(syllables)
-	var b strings.Builder
-	for i := range n {
-		for range 1 + r.IntN(4) {
-			b.WriteString(parts[r.IntN(len(parts))])
-		}
-		switch {
-		case i%11 == 10:
-			b.WriteString(".\n")
-		case i%7 == 6:
-			b.WriteString(", ")
-		default:
-			b.WriteByte(' ')
-		}
-	}
-	return b.String()
-}
+// prose makes a text of about n words that no other seed makes.
+func prose(seed uint64, n int) string { return fingerprinttest.Prose(seed, 6*n) }
 
 // run is the text that holds exactly n normalized characters of a source, from
 // the start-th on.

@@ -170,12 +170,20 @@ func (s *S3) kind(err error) error {
 	switch {
 	case response.Code == minio.NoSuchBucket:
 		return fmt.Errorf("bucket %s does not exist", s.bucket)
-	case response.StatusCode == http.StatusNotFound || response.StatusCode == http.StatusPreconditionFailed:
+	case response.StatusCode == http.StatusPreconditionFailed, response.StatusCode == http.StatusNotFound && isGone(response.Code):
 		return ingest.ErrChanged
 	case response.StatusCode == http.StatusTooManyRequests || response.StatusCode >= 500:
 		return fmt.Errorf("%w: %s", ingest.ErrUnavailable, response.Code)
 	case response.Code != "":
 		return fmt.Errorf("the store refuses: %s", response.Code)
 	}
-	return err
+	// Whatever it said instead of a code stays out of reports.
+	return fmt.Errorf("the store refuses: status %d", response.StatusCode)
+}
+
+// isGone tells an object that is not there from other things that stores do not
+// find, such as the access key. The client library names the object when an
+// answer has no code.
+func isGone(code string) bool {
+	return code == minio.NoSuchKey || code == minio.NoSuchVersion
 }

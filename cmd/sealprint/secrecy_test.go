@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
+	"github.com/sealprint/sealprint/storage/index"
+)
+
+// TestStolenFolder: whoever has the data folder but not secret.key finds no text
+// in it and cannot confirm a sentence that they guess.
+func TestStolenFolder(t *testing.T) {
+	work := t.TempDir()
+	t.Setenv("TMPDIR", filepath.Join(work, "tmp"))
+	if err := os.Mkdir(filepath.Join(work, "tmp"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, filepath.Join(work, "data"))
+	papers := t.TempDir()
+	var texts []string
+	for i := range 20 {
+		texts = append(texts, fingerprinttest.Prose(uint64(i), 4000))
+		write(t, papers, map[string]string{string(rune('a'+i)) + ".txt": texts[i]})
+	}
+	if r := s.cli("register", papers); r.code != exitOK {
+		t.Fatalf("register: %+v", r)
+	}
+	for _, text := range texts {
+		if s.match(text[300:800]).Verdict != "unauthorized" {
+			t.Fatal("a leak is not found")
+		}
+	}
+	s.stop()
+
+	// No run of twenty characters, raw or normalized, in any file or in the log.
+	const run = 20
+	runs := map[string]bool{}
+	for _, text := range texts {
+		for _, form := range []string{text, string(fingerprint.Normalize(text).Chars)} {
+			for i := 0; i+run <= len(form); i++ {
+				runs[form[i:i+run]] = true
+			}
+		}
+	}
+	search := func(name string, content []byte) {
+		for i := 0; i+run <= len(content); i++ {
+			if runs[string(content[i:i+run])] {
+				t.Fatalf("%s holds text: %q", name, content[i:i+run])
+			}
+		}
+	}
+	search("the log", []byte(s.log.String()))
+	err := filepath.WalkDir(work, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err == nil {
+			search(path, content)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// Every sentence, fingerprinted with another key, against the stolen index.
+	content, err := os.ReadFile(filepath.Join(s.data, "secret.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := fingerprint.ParseKey(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(s.data, "secret.key")); err != nil {
+		t.Fatal(err)
+	}
+	// The thief knows the parameters: they stand in the index.
+	stolen, err := index.Open(filepath.Join(s.data, "index"), key.Params(), index.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stolen.Close()
+	guess := func(k *fingerprint.Key) (confirmed int) {
+		for _, text := range texts {
+			for _, sentence := range strings.SplitAfter(text, ".") {
+				a, err := stolen.Lookup(t.Context(), fingerprint.Grams(k, fingerprint.Normalize(sentence)), 10)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, list := range a.Lists {
+					confirmed += list.Total
+				}
+			}
+		}
+		return confirmed
+	}
+	if n := guess(fingerprint.NewKey()); n > 0 {
+		t.Errorf("%d guesses are confirmed without the key", n)
+	}
+	if guess(key) == 0 {
+		t.Error("the guesses prove nothing: the right key confirms none either")
+	}
+}
+
+// TestSecretsStayPut: no key appears where it was not put.
+func TestSecretsStayPut(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	secret, err := os.ReadFile(filepath.Join(s.data, "secret.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"index", "stats"}, {"document", "list"}, {"match", "--text", "x"}, {"match", "/no/file"}} {
+		r := s.cli(args...)
+		for _, out := range []string{r.out, r.err} {
+			if strings.Contains(out, s.key) || strings.Contains(out, strings.TrimSpace(string(secret))) {
+				t.Errorf("%q prints a key", args)
+			}
+		}
+	}
+	s.stop()
+	// The admin key is shown once, when it is made; the secret key never.
+	if log := s.log.String(); strings.Count(log, s.key) != 1 || strings.Contains(log, strings.TrimSpace(string(secret))) {
+		t.Errorf("keys in the log:\n%s", log)
+	}
+	again := start(t, s.data)
+	again.stop()
+	if strings.Contains(again.log.String(), s.key) {
+		t.Error("the admin key is shown a second time")
+	}
+	for _, name := range []string{"registry.db", "registry.db-wal"} {
+		content, err := os.ReadFile(filepath.Join(s.data, name))
+		if err == nil && (bytes.Contains(content, []byte(s.key)) || bytes.Contains(content, bytes.TrimSpace(secret))) {
+			t.Errorf("%s holds a key", name)
+		}
+	}
+}
+
+// TestLogIsJSON: every line of the server's log but the admin key is a record,
+// for the tools that read it.
+func TestLogIsJSON(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	s.cli("match", "--text", "x")
+	s.stop()
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(s.log.String()), "\n"), func(l string) bool { return strings.HasPrefix(l, "admin API key") })
+	if len(lines) < 2 {
+		t.Fatalf("the log says too little:\n%s", s.log)
+	}
+	for _, line := range lines {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("not a record: %s", line)
+		}
+	}
+}
