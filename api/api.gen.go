@@ -267,7 +267,7 @@ type DocumentSpan struct {
 type FieldError struct {
 	Detail string `json:"detail"`
 
-	// Pointer The field as a JSON pointer
+	// Pointer The field as a JSON pointer, or the parameter or form field by its name; empty for the body as a whole.
 	Pointer string `json:"pointer"`
 }
 
@@ -601,10 +601,10 @@ type StartRegistrationJSONBody struct {
 	// Examples: finance/budget-wing
 	Department Department `json:"department,omitempty,omitzero"`
 
-	// Prefix Only keys that begin with this
+	// Prefix Only keys that begin with this, below the source's own prefix.
 	Prefix string `json:"prefix,omitempty,omitzero"`
 
-	// Source The name of a configured source
+	// Source The name of a configured source, or s3://BUCKET/PREFIX of one.
 	Source string `json:"source"`
 }
 

@@ -8,7 +8,6 @@ import (
 	"mime/multipart"
 	"regexp"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/sealprint/sealprint/api/auth"
@@ -49,14 +48,18 @@ func limit(asked int) int {
 
 // RegisterDocument implements POST /v1/documents.
 func (s *Server) RegisterDocument(ctx context.Context, request RegisterDocumentRequestObject) (RegisterDocumentResponseObject, error) {
-	upload, file, err := s.uploadFields(ctx, request.Body)
+	upload, file, err := uploadFields(ctx, request.Body)
 	if err != nil {
 		return nil, err
 	}
-	upload.Content = &uploadReader{file, request.Body, false}
+	content := &submission{Reader: &lastPart{file, request.Body}}
+	upload.Content = content
 	done, err := s.Ingest.Register(ctx, upload)
+	if content.err != nil {
+		return nil, content.err
+	}
 	if err != nil {
-		return nil, formError(err)
+		return nil, err
 	}
 	s.metrics.registered(string(done.Outcome))
 	if done.Document == "" {
@@ -79,22 +82,26 @@ func (s *Server) RegisterDocument(ctx context.Context, request RegisterDocumentR
 }
 
 // uploadFields reads the fields that stand before the file, and finds the file.
-func (s *Server) uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipart.Part, error) {
-	principal, _ := auth.From(ctx)
+func uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipart.Part, error) {
 	u := Upload{Size: requestSize(ctx)}
-	u.Department, u.Collection = principal.Department, defaultCollection
+	u.Department, u.Collection = auth.From(ctx).Department, defaultCollection
 	if u.Department == "" {
 		u.Department = defaultDepartment
 	}
+	seen := map[string]bool{}
 	for {
-		part, err := form.NextPart()
-		if errors.Is(err, io.EOF) {
+		part, err := nextPart(form)
+		if err != nil {
+			return u, nil, err
+		}
+		if part == nil {
 			return u, nil, fieldError("file", "is required")
 		}
-		if err != nil {
-			return u, nil, formError(err)
-		}
 		name := part.FormName()
+		if seen[name] {
+			return u, nil, fieldError(fieldName(name), "must stand once")
+		}
+		seen[name] = true
 		if name == "file" {
 			if u.Source == "" {
 				u.Source = part.FileName()
@@ -102,24 +109,24 @@ func (s *Server) uploadFields(ctx context.Context, form *multipart.Reader) (Uplo
 			if u.Source == "" {
 				return u, nil, fieldError("source", "is required for a file without a name")
 			}
-			return u, part, nil
+			return u, part, formText("source", u.Source, maxField)
 		}
-		value, err := formValue(part, 4096)
+		value, err := formValue(part, maxField)
 		if err != nil {
 			return u, nil, err
 		}
 		switch name {
 		case "department":
 			u.Department = value
-			if !departmentPattern.MatchString(value) || len(value) > 200 {
+			if !departmentPattern.MatchString(value) || utf8.RuneCountInString(value) > 200 {
 				return u, nil, fieldError(name, "must be a path of names, such as finance/budget-wing")
 			}
 			if !scope(ctx).Covers(value) {
-				return u, nil, fmt.Errorf("department: %w", storage.ErrNotFound)
+				return u, nil, auth.ErrForbidden
 			}
 		case "collection":
 			u.Collection = value
-			if !namePattern.MatchString(value) || len(value) > 100 {
+			if !namePattern.MatchString(value) || utf8.RuneCountInString(value) > 100 {
 				return u, nil, fieldError(name, "must be a name")
 			}
 		case "classification":
@@ -135,7 +142,7 @@ func (s *Server) uploadFields(ctx context.Context, form *multipart.Reader) (Uplo
 		case "source":
 			u.Source = value
 		case "published_at":
-			if u.PublishedAt, err = time.Parse(time.RFC3339, value); err != nil {
+			if u.PublishedAt, err = parseTime(value); err != nil {
 				return u, nil, fieldError(name, "must be a date-time")
 			}
 		default:
@@ -144,31 +151,63 @@ func (s *Server) uploadFields(ctx context.Context, form *multipart.Reader) (Uplo
 	}
 }
 
+// maxField bounds a field of a form, in bytes.
+const maxField = 4096
+
 // The patterns of the specification, for fields of forms.
 var (
 	departmentPattern = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}._-]*(/[\p{L}\p{N}][\p{L}\p{N}._-]*)*$`)
 	namePattern       = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}._-]*$`)
 )
 
-// uploadReader reads the file part of a form and makes sure that nothing but
-// the form's end follows: fields behind the file would be ignored silently.
-type uploadReader struct {
-	part *multipart.Part
-	form *multipart.Reader
-	done bool
+// nextPart returns the next part of a form; nil at its end.
+func nextPart(form *multipart.Reader) (*multipart.Part, error) {
+	part, err := form.NextPart()
+	if err == io.EOF { // and nothing that wraps it: that is a form cut short
+		return nil, nil
+	}
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	return part, nil
 }
 
-func (u *uploadReader) Read(p []byte) (int, error) {
-	n, err := u.part.Read(p)
-	if errors.Is(err, io.EOF) && !u.done {
-		u.done = true
-		next, end := u.form.NextPart()
-		switch {
-		case end == nil:
-			return n, fieldError(fieldName(next.FormName()), "must stand before the file")
-		case !errors.Is(end, io.EOF):
-			return n, end
-		}
+// lastPart reads the file part of a form and makes sure that nothing but the
+// form's end follows: fields behind the file would be ignored silently.
+type lastPart struct {
+	part *multipart.Part
+	form *multipart.Reader
+}
+
+func (l *lastPart) Read(p []byte) (int, error) {
+	n, err := l.part.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	next, end := nextPart(l.form)
+	switch {
+	case end != nil:
+		return n, end
+	case next == nil:
+		return n, io.EOF
+	case next.FormName() == "file":
+		return n, fieldError("file", "must stand once")
+	}
+	return n, fieldError(fieldName(next.FormName()), "must stand before the file")
+}
+
+// submission is a file on its way in. It remembers why it could not be read: to
+// whoever reads it that is the failure of a source, but it is the caller's.
+type submission struct {
+	io.Reader
+	err error
+}
+
+func (s *submission) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = bodyError(err)
+		err = s.err
 	}
 	return n, err
 }
@@ -176,32 +215,21 @@ func (u *uploadReader) Read(p []byte) (int, error) {
 // formValue reads a field of at most max bytes.
 func formValue(part *multipart.Part, max int64) (string, error) {
 	value, err := io.ReadAll(io.LimitReader(part, max+1))
-	switch {
-	case err != nil:
-		return "", formError(err)
-	case int64(len(value)) > max:
-		return "", fieldError(fieldName(part.FormName()), fmt.Sprintf("must have at most %d bytes", max))
-	case !utf8.Valid(value) || strings.ContainsRune(string(value), 0):
-		return "", fieldError(fieldName(part.FormName()), "must be UTF-8 text")
+	if err != nil {
+		return "", bodyError(err)
 	}
-	return string(value), nil
+	return string(value), formText(part.FormName(), string(value), max)
 }
 
-// formError gives an error of a broken form its kind.
-func formError(err error) error {
-	var (
-		bad   *invalid
-		large interface{ error }
-	)
+// formText checks what all texts of a form have in common.
+func formText(name, value string, max int64) error {
 	switch {
-	case errors.As(err, &bad):
-		return err
-	case errors.As(err, &large) && strings.Contains(err.Error(), "http: request body too large"):
-		return err
-	case errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "multipart:"):
-		return fieldError("", "the form is cut short or malformed")
+	case int64(len(value)) > max:
+		return fieldError(fieldName(name), fmt.Sprintf("must have at most %d bytes", max))
+	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
+		return fieldError(fieldName(name), "must be UTF-8 text")
 	}
-	return err
+	return nil
 }
 
 // requestSize bounds what a body holds, or is -1.

@@ -219,7 +219,9 @@ func (i *ingestion) StartJob(ctx context.Context, r JobRequest) (storage.Job, bo
 	})
 }
 
-func (i *ingestion) CancelJob(ctx context.Context, id storage.JobID) error { return i.jobs.Cancel(ctx, id) }
+func (i *ingestion) CancelJob(ctx context.Context, id storage.JobID) error {
+	return i.jobs.Cancel(ctx, id)
+}
 
 func (i *ingestion) MaxFileBytes() int64 { return i.limit }
 

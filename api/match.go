@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"io"
 	"mime/multipart"
 	"strings"
@@ -76,21 +75,22 @@ func (s *Server) Match(ctx context.Context, request MatchRequestObject) (MatchRe
 
 // submittedFile reads the parts of a multipart look-up.
 func (s *Server) submittedFile(ctx context.Context, form *multipart.Reader) (what suspect, seenAt time.Time, err error) {
-	found := false
+	seen := map[string]bool{}
 	for {
-		part, err := form.NextPart()
-		if errors.Is(err, io.EOF) {
+		part, err := nextPart(form)
+		if err != nil {
+			return what, seenAt, err
+		}
+		if part == nil {
 			break
 		}
-		if err != nil {
-			return what, seenAt, formError(err)
+		name := part.FormName()
+		if seen[name] {
+			return what, seenAt, fieldError(fieldName(name), "must stand once")
 		}
-		switch part.FormName() {
+		seen[name] = true
+		switch name {
 		case "file":
-			if found {
-				return what, seenAt, fieldError("file", "must stand once")
-			}
-			found = true
 			if what, err = s.readFile(ctx, part, requestSize(ctx)); err != nil {
 				return what, seenAt, err
 			}
@@ -99,14 +99,14 @@ func (s *Server) submittedFile(ctx context.Context, form *multipart.Reader) (wha
 			if err != nil {
 				return what, seenAt, err
 			}
-			if seenAt, err = time.Parse(time.RFC3339, value); err != nil {
+			if seenAt, err = parseTime(value); err != nil {
 				return what, seenAt, fieldError("seen_at", "must be a date-time")
 			}
 		default:
-			return what, seenAt, fieldError(fieldName(part.FormName()), "unknown field")
+			return what, seenAt, fieldError(fieldName(name), "unknown field")
 		}
 	}
-	if !found {
+	if !seen["file"] {
 		return what, seenAt, fieldError("file", "is required")
 	}
 	return what, seenAt, nil
@@ -114,7 +114,11 @@ func (s *Server) submittedFile(ctx context.Context, form *multipart.Reader) (wha
 
 // readFile gets the text of a submitted file.
 func (s *Server) readFile(ctx context.Context, content io.Reader, size int64) (suspect, error) {
-	reading, err := s.Ingest.Read(ctx, content, size)
+	in := &submission{Reader: content}
+	reading, err := s.Ingest.Read(ctx, in, size)
+	if in.err != nil {
+		return suspect{}, in.err
+	}
 	if err != nil {
 		return suspect{}, err
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,20 @@ func fieldError(pointer, detail string) error {
 	return &invalid{[]FieldError{{Pointer: pointer, Detail: detail}}}
 }
 
+// bodyError is the error for a body, or a form in it, that could not be read.
+// Whatever reading says, the caller is the cause; it may quote the body, and so
+// only what is known not to is kept.
+func bodyError(err error) error {
+	var (
+		bad   *invalid
+		large *http.MaxBytesError
+	)
+	if errors.As(err, &bad) || errors.As(err, &large) {
+		return err
+	}
+	return fieldError("", "the body is cut short or malformed")
+}
+
 // toProblem is the only table from errors to HTTP. Details never repeat what
 // was submitted.
 func toProblem(err error) Problem {
@@ -47,7 +62,6 @@ func toProblem(err error) Problem {
 		none    *unregistered
 		reading *http.MaxBytesError
 		routing *echo.HTTPError
-		syntax  *json.SyntaxError
 	)
 	switch {
 	case errors.As(err, &large):
@@ -60,16 +74,20 @@ func toProblem(err error) Problem {
 		return Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "Invalid request", Errors: bad.fields}
 	case errors.As(err, &none):
 		return Problem{Type: "not-registered", Status: http.StatusUnprocessableEntity, Title: "The file made no document", Detail: none.Reason, Outcome: none.Outcome, DocumentStatus: none.Status}
-	case errors.As(err, &syntax), errors.Is(err, http.ErrNotMultipart), errors.Is(err, http.ErrMissingBoundary):
-		return Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "Invalid request", Detail: "The body is not what its content type says."}
+	case errors.Is(err, http.ErrMissingBoundary):
+		return Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "Invalid request", Detail: "The content type lacks the form's boundary."}
 	case errors.Is(err, auth.ErrUnauthenticated):
 		return Problem{Type: "unauthenticated", Status: http.StatusUnauthorized, Title: "No valid API key", Detail: "Send a key as Authorization: Bearer KEY."}
+	case errors.Is(err, auth.ErrForbidden):
+		return Problem{Type: "forbidden", Status: http.StatusForbidden, Title: "Not allowed", Detail: "The key does not reach this."}
 	case errors.Is(err, storage.ErrNotFound):
 		return Problem{Type: "not-found", Status: http.StatusNotFound, Title: "Not found"}
 	case errors.Is(err, storage.ErrConflict):
 		return Problem{Type: "conflict", Status: http.StatusConflict, Title: "Conflict with what is stored"}
 	case errors.Is(err, storage.ErrClosed):
 		return Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "The service is stopping"}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "The request was given up"}
 	case errors.As(err, &routing):
 		switch routing.Code {
 		case http.StatusNotFound:
@@ -94,6 +112,9 @@ func (s *Server) problem(err error, c echo.Context) {
 	p.RequestID = c.Response().Header().Get("X-Request-Id")
 	h := c.Response().Header()
 	h.Set(echo.HeaderContentType, "application/problem+json")
+	if in, ok := c.Get(incomingKey).(*incoming); ok && !in.ended {
+		h.Set("Connection", "close") // otherwise the rest of the body is waited for first
+	}
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="sealprint"`)
 	}

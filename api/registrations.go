@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sealprint/sealprint/api/auth"
 	"github.com/sealprint/sealprint/storage"
 )
 
@@ -25,12 +26,14 @@ func (s *Server) ListRegistrations(ctx context.Context, request ListRegistration
 	return ListRegistrations200JSONResponse(list), nil
 }
 
-// StartRegistration implements POST /v1/registrations.
+// StartRegistration implements POST /v1/registrations. A source belongs to the
+// deployment: to register it under a department makes its texts readable there,
+// so this is for keys that reach all departments.
 func (s *Server) StartRegistration(ctx context.Context, request StartRegistrationRequestObject) (StartRegistrationResponseObject, error) {
-	b := request.Body
-	if b.Department != "" && !scope(ctx).Covers(b.Department) {
-		return nil, fmt.Errorf("department: %w", storage.ErrNotFound)
+	if !scope(ctx).All() {
+		return nil, auth.ErrForbidden
 	}
+	b := request.Body
 	job, started, err := s.Ingest.StartJob(ctx, JobRequest{
 		Source: b.Source, Prefix: b.Prefix, Department: b.Department, Classification: b.Classification, Collection: b.Collection,
 	})
@@ -101,7 +104,8 @@ func (s *Server) WatchRegistration(ctx context.Context, request WatchRegistratio
 func (s *Server) follow(ctx context.Context, w io.Writer, id storage.JobID, after int64) error {
 	poll := time.NewTicker(eventPoll)
 	defer poll.Stop()
-	var progress, written time.Time
+	var progress, written time.Time // when they were sent
+	var told time.Time              // the state of the job that was sent
 	for {
 		// The job is read before its items, so that the end comes after the last item.
 		job, err := s.Registry.Job(ctx, scope(ctx), id)
@@ -128,8 +132,8 @@ func (s *Server) follow(ctx context.Context, w io.Writer, id storage.JobID, afte
 			return writeEvent(w, "end", "", toRegistration(job))
 		}
 		switch now := time.Now(); {
-		case now.Sub(progress) >= eventProgress && job.UpdatedAt.After(progress):
-			progress, written = now, now
+		case now.Sub(progress) >= eventProgress && job.UpdatedAt.After(told):
+			progress, written, told = now, now, job.UpdatedAt
 			if err := writeEvent(w, "progress", "", toRegistration(job)); err != nil {
 				return err
 			}

@@ -47,7 +47,8 @@ const (
 	maxHeader = 64 << 10
 )
 
-// Timeouts of connections. Bodies of uploads and event streams set their own.
+// Timeouts of connections. There is none for bodies: uploads and event streams
+// take as long as they take.
 const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
@@ -138,12 +139,10 @@ func NewServer(c Config) (*Server, error) {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.problem
-	e.Use(s.observe, s.recover, s.harden)
+	// All of them run after routing, in this order.
+	e.Use(s.observe, s.recover, s.harden, s.guard)
 	e.GET("/", func(c echo.Context) error { return c.HTMLBlob(http.StatusOK, home) })
 	RegisterHandlersWithOptions(e, NewStrictHandler(s, nil), RegisterHandlersOptions{})
-	// Added to every route of the specification, after routing: an unknown route
-	// is 404 for everybody.
-	e.Use(s.guard)
 	s.echo = e
 	return s, nil
 }
@@ -186,7 +185,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		status := c.Response().Status
 		took := time.Since(start)
 		s.metrics.request(c.Request().Method, route, status, took)
-		if status >= http.StatusInternalServerError {
+		// That a caller went away is no failure of the server.
+		if status >= http.StatusInternalServerError && c.Request().Context().Err() == nil {
 			s.Log.Error("request failed", "request_id", id, "method", c.Request().Method, "route", route, "status", status, "duration_ms", took.Milliseconds(), "error", cause(err))
 		}
 		return nil
@@ -222,17 +222,34 @@ func (s *Server) harden(next echo.HandlerFunc) echo.HandlerFunc {
 		if mediaType(r) == "multipart/form-data" || strings.HasPrefix(mediaType(r), "image/") {
 			limit = s.Ingest.MaxFileBytes() + multipartOverhead
 		}
+		in := &incoming{ReadCloser: http.MaxBytesReader(c.Response().Writer, r.Body, limit), ended: r.ContentLength == 0}
+		r.Body = in
+		c.Set(incomingKey, in)
 		if r.ContentLength > limit {
-			h.Set("Connection", "close") // the rest of the body is not waited for
 			return &tooLarge{limit}
 		}
-		r.Body = http.MaxBytesReader(c.Response(), r.Body, limit)
 		c.SetRequest(r.WithContext(context.WithValue(r.Context(), requestKey{}, r)))
 		return next(c)
 	}
 }
 
+// incoming is the body of a request. It knows whether it was read to its end.
+type incoming struct {
+	io.ReadCloser
+	ended bool
+}
+
+// incomingKey is where the echo context keeps it.
+const incomingKey = "incoming"
+
+func (i *incoming) Read(p []byte) (int, error) {
+	n, err := i.ReadCloser.Read(p)
+	i.ended = i.ended || err == io.EOF
+	return n, err
+}
+
 // guard authenticates the caller and holds the request to the specification.
+// Routes and methods that do not exist are refused to everybody alike.
 func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		operation, item := s.operation(c)
@@ -240,8 +257,8 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c) // the console's pages, and what the router refuses
 		}
 		if operation.Security == nil || len(*operation.Security) > 0 {
-			key, ok := strings.CutPrefix(c.Request().Header.Get("Authorization"), "Bearer ")
-			if !ok {
+			scheme, key, _ := strings.Cut(c.Request().Header.Get("Authorization"), " ")
+			if !strings.EqualFold(scheme, "Bearer") {
 				return auth.ErrUnauthenticated
 			}
 			principal, err := auth.Authenticate(c.Request().Context(), s.Registry, strings.TrimSpace(key))
@@ -273,13 +290,7 @@ func (s *Server) operation(c echo.Context) (*openapi3.Operation, *openapi3.PathI
 }
 
 // scope is what the caller of a request may see.
-func scope(ctx context.Context) storage.Scope {
-	p, ok := auth.From(ctx)
-	if !ok {
-		return storage.Scope{}
-	}
-	return p.Scope()
-}
+func scope(ctx context.Context) storage.Scope { return auth.From(ctx).Scope() }
 
 // body is the request's body, for handlers that read it themselves.
 func body(ctx context.Context) (*http.Request, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/sealprint/sealprint/api/auth"
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/storage"
 )
@@ -39,8 +40,12 @@ func (s *Server) Openapi(context.Context, OpenapiRequestObject) (OpenapiResponse
 	return Openapi200ApplicationYamlResponse{Body: bytes.NewReader(specification), ContentLength: int64(len(specification))}, nil
 }
 
-// IndexStats implements GET /v1/index.
+// IndexStats implements GET /v1/index. The figures are those of all departments,
+// so they are for keys that reach all.
 func (s *Server) IndexStats(ctx context.Context, _ IndexStatsRequestObject) (IndexStatsResponseObject, error) {
+	if !scope(ctx).All() {
+		return nil, auth.ErrForbidden
+	}
 	index, err := s.Index.Stats(ctx)
 	if err != nil {
 		return nil, err

@@ -1,12 +1,21 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"mime"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -31,34 +40,59 @@ func (s *Server) validate(c echo.Context, operation *openapi3.Operation, item *o
 			return &mediaTypeError{types}
 		}
 		streams = mediaType(r) != "application/json"
+		// A type may be written in any case; the generated code knows one.
+		_, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		r.Header.Set("Content-Type", mime.FormatMediaType(mediaType(r), parameters))
 	}
-	if err := s.knownParameters(r, operation, item); err != nil {
+	if err := knownParameters(r, operation, item); err != nil {
 		return err
+	}
+	if operation.RequestBody != nil && !streams {
+		content, err := io.ReadAll(r.Body)
+		if err != nil {
+			return bodyError(err)
+		}
+		if err := strictJSON(content); err != nil {
+			return err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(content))
 	}
 	parameters := map[string]string{}
 	for i, name := range c.ParamNames() {
 		parameters[name] = c.ParamValues()[i]
 	}
-	err := openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
+	input := &openapi3filter.RequestValidationInput{
 		Request:    r,
 		PathParams: parameters,
 		Route:      &routers.Route{Spec: s.spec, Path: c.Path(), PathItem: item, Method: r.Method, Operation: operation},
 		Options: &openapi3filter.Options{
-			ExcludeRequestBody: streams,
 			MultiError:         true,
-			AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
 			KeepValidatedValue: true,
+			SchemaValidationOptions: []openapi3.SchemaValidationOption{
+				openapi3.WithStringFormatValidator("date-time", openapi3.NewCallbackValidator(func(s string) error {
+					_, err := parseTime(s)
+					return err
+				})),
+			},
 		},
-	})
-	if err == nil {
+	}
+	// Not ValidateRequest: it reads every body into memory to check the key.
+	var failed openapi3.MultiError
+	for _, parameter := range slices.Concat(item.Parameters, operation.Parameters) {
+		if err := openapi3filter.ValidateParameter(r.Context(), input, parameter.Value); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if operation.RequestBody != nil && !streams {
+		if err := openapi3filter.ValidateRequestBody(r.Context(), input, operation.RequestBody.Value); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if len(failed) == 0 {
 		return nil
 	}
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return large
-	}
 	var fields []FieldError
-	collect(&fields, "", err)
+	collect(&fields, "", failed)
 	// A path parameter that cannot be an id names nothing.
 	for _, f := range fields {
 		if _, ok := parameters[f.Pointer]; ok {
@@ -68,9 +102,86 @@ func (s *Server) validate(c echo.Context, operation *openapi3.Operation, item *o
 	return &invalid{fields}
 }
 
-// knownParameters refuses query parameters that the specification does not name.
-func (s *Server) knownParameters(r *http.Request, operation *openapi3.Operation, item *openapi3.PathItem) error {
-	for name := range r.URL.Query() {
+// dateTime is the form of RFC 3339, which package time takes less strictly.
+var dateTime = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
+
+// parseTime reads a date-time. Those that another zone puts outside the years
+// that RFC 3339 can write are refused: no answer could hold them.
+func parseTime(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, s)
+	t = t.UTC()
+	if err != nil || !dateTime.MatchString(s) || t.Year() < 1 || t.Year() > 9999 {
+		return time.Time{}, errors.New("not a date-time")
+	}
+	return t, nil
+}
+
+// strictJSON refuses what decoders let pass or read in different ways: bytes that
+// are no UTF-8, anything behind the value, a name that stands twice in an object.
+// An empty body is left to the specification.
+func strictJSON(content []byte) error {
+	switch {
+	case len(content) == 0:
+		return nil
+	case !utf8.Valid(content):
+		return fieldError("", "the body is not valid UTF-8")
+	case !json.Valid(content): // bounds the depth, too
+		return fieldError("", "the body is not valid JSON")
+	}
+	tokens := json.NewDecoder(bytes.NewReader(content))
+	tokens.UseNumber()
+	return strictValue(tokens, "", maxDepth)
+}
+
+// maxDepth bounds how deeply a JSON body nests; no request needs as much.
+const maxDepth = 32
+
+// strictValue reads the next value of a valid text.
+func strictValue(tokens *json.Decoder, pointer string, depth int) error {
+	token, err := tokens.Token()
+	if err != nil {
+		return fieldError("", "the body is not valid JSON")
+	}
+	if token != json.Delim('{') && token != json.Delim('[') {
+		return nil
+	}
+	if depth == 0 {
+		return fieldError("", fmt.Sprintf("the body nests deeper than %d levels", maxDepth))
+	}
+	names := map[string]bool{}
+	for i := 0; tokens.More(); i++ {
+		element := strconv.Itoa(i)
+		if token == json.Delim('{') {
+			next, err := tokens.Token()
+			name, ok := next.(string)
+			if err != nil || !ok {
+				return fieldError("", "the body is not valid JSON")
+			}
+			element = fieldName(name)
+			if names[name] {
+				return fieldError(pointer+"/"+element, "must stand once")
+			}
+			names[name] = true
+		}
+		if err := strictValue(tokens, pointer+"/"+element, depth-1); err != nil {
+			return err
+		}
+	}
+	_, err = tokens.Token() // the bracket that closes
+	return err
+}
+
+// knownParameters refuses query parameters that the specification does not name,
+// and those that stand twice.
+func knownParameters(r *http.Request, operation *openapi3.Operation, item *openapi3.PathItem) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return fieldError("", "the query string is malformed")
+	}
+	for name, values := range query {
+		if len(values) > 1 {
+			return fieldError(fieldName(name), "must stand once")
+		}
 		if operation.Parameters.GetByInAndName("query", name) == nil && item.Parameters.GetByInAndName("query", name) == nil {
 			return fieldError(fieldName(name), "unknown parameter")
 		}
@@ -117,27 +228,53 @@ func collect(fields *[]FieldError, pointer string, err error) {
 		for _, p := range schema.JSONPointer() {
 			path += "/" + fieldName(p)
 		}
-		*fields = append(*fields, FieldError{Pointer: path, Detail: detail(schema)})
+		// Of fields that lack, and fields that are too many, the error is about
+		// the object around them.
+		names, text := misfits(schema)
+		for _, name := range names {
+			*fields = append(*fields, FieldError{Pointer: path + "/" + fieldName(name), Detail: text})
+		}
+		if len(names) == 0 {
+			*fields = append(*fields, FieldError{Pointer: path, Detail: detail(schema)})
+		}
 	default:
 		*fields = append(*fields, FieldError{Pointer: pointer, Detail: "the body is not valid JSON"})
 	}
+}
+
+// misfits names the fields that an object lacks, or has too many.
+func misfits(e *openapi3.SchemaError) (names []string, text string) {
+	object, ok := e.Value.(map[string]any)
+	if !ok || e.Schema == nil {
+		return nil, ""
+	}
+	switch e.SchemaField {
+	case "required":
+		for _, name := range e.Schema.Required {
+			if _, ok := object[name]; !ok {
+				names = append(names, name)
+			}
+		}
+		return names, "is required"
+	case "properties", "additionalProperties":
+		for _, name := range slices.Sorted(maps.Keys(object)) {
+			if e.Schema.Properties[name] == nil {
+				names = append(names, name)
+			}
+		}
+		return names, "unknown field"
+	}
+	return nil, ""
 }
 
 // detail says what a schema asks for.
 func detail(e *openapi3.SchemaError) string {
 	s := e.Schema
 	switch e.SchemaField {
-	case "required":
-		return "is required"
 	case "type":
 		if s.Type != nil {
 			return "must be of type " + strings.Join(s.Type.Slice(), " or ")
 		}
-	case "properties", "additionalProperties":
-		if m := unsupported.FindStringSubmatch(e.Reason); m != nil {
-			return "unknown field " + fieldName(m[1])
-		}
-		return "unknown field"
 	case "enum":
 		return fmt.Sprintf("must be one of %v", s.Enum)
 	case "minLength":
@@ -148,7 +285,7 @@ func detail(e *openapi3.SchemaError) string {
 		}
 	case "minimum", "maximum":
 		if s.Min != nil && s.Max != nil {
-			return fmt.Sprintf("must be from %v to %v", *s.Min, *s.Max)
+			return fmt.Sprintf("must be from %.0f to %.0f", *s.Min, *s.Max)
 		}
 	case "format":
 		return "must be a " + s.Format
@@ -158,10 +295,7 @@ func detail(e *openapi3.SchemaError) string {
 	return "has the wrong form"
 }
 
-var (
-	unsupported = regexp.MustCompile(`^property "(.*)" is unsupported$`)
-	plainName   = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-)
+var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 
 // fieldName is the name of a submitted field, if it is one: a name may hold
 // content, too.

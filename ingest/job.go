@@ -180,7 +180,7 @@ func (j *Jobs) launch(place Place, job storage.Job) {
 
 func (j *Jobs) launchLocked(place Place, job storage.Job) {
 	ctx, cancel := context.WithCancelCause(j.ctx)
-	run := &run{job: job, cancel: cancel, ended: make(chan struct{}), ahead: make(chan struct{}, maxAhead)}
+	run := &run{source: place.Source, job: job, cancel: cancel, ended: make(chan struct{}), ahead: make(chan struct{}, maxAhead)}
 	run.job.Outcomes = maps.Clone(job.Outcomes)
 	j.running[job.ID] = run
 	j.wait.Add(1)
@@ -301,6 +301,7 @@ func (j *Jobs) beyondCheckpoint(ctx context.Context, job storage.Job) (map[strin
 
 // run is a job at work.
 type run struct {
+	source Source
 	cancel context.CancelCauseFunc
 	ended  chan struct{}
 	ahead  chan struct{} // holds a token for each of begun
@@ -327,6 +328,15 @@ func (r *run) id() storage.JobID {
 	return r.job.ID // never changes
 }
 
+// answers reports whether the source says anything at all. If it does, an object
+// that it does not give is one bad object.
+func (r *run) answers(ctx context.Context) bool {
+	for _, err := range r.source.List(ctx, r.snapshot(time.Now()).Prefix, "") {
+		return ctx.Err() == nil && !errors.Is(err, ErrUnavailable)
+	}
+	return ctx.Err() == nil
+}
+
 // begin numbers an object, when the job is not too far ahead of its checkpoint;
 // false if ctx ended before.
 func (r *run) begin(ctx context.Context, o Object) (seq int64, ok bool) {
@@ -350,6 +360,10 @@ func (r *run) begin(ctx context.Context, o Object) (seq int64, ok bool) {
 func (r *run) with(files []*prepared, now time.Time) storage.Job {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.withLocked(files, now)
+}
+
+func (r *run) withLocked(files []*prepared, now time.Time) storage.Job {
 	job := r.snapshotLocked(now)
 	done := map[int64]bool{}
 	for _, p := range files {
@@ -369,16 +383,11 @@ func (r *run) with(files []*prepared, now time.Time) storage.Job {
 	return job
 }
 
-// complete counts files that are committed. Only the writer calls it, with
-// nothing but begin between with and this.
+// complete counts files that are committed.
 func (r *run) complete(files []*prepared) {
-	job := r.with(files, time.Time{})
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.unordered {
-		job.Checkpoint = ""
-	}
-	r.job = job
+	r.job = r.withLocked(files, r.job.UpdatedAt)
 	for _, p := range files {
 		r.begun[p.file.seq-r.first].complete = true
 	}

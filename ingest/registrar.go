@@ -97,6 +97,7 @@ type Registrar struct {
 	key       *fingerprint.Key
 	window    fingerprint.Window
 
+	outage                  time.Duration // maxOutage but in tests
 	contentKey, revisionKey []byte
 	budget                  *semaphore.Weighted
 	queue                   chan *prepared
@@ -122,6 +123,7 @@ func NewRegistrar(ctx context.Context, c Config) (*Registrar, error) {
 	}
 	r := &Registrar{
 		index: c.Index, registry: c.Registry, extractor: c.Extractor, archive: c.Archive, key: c.Key, window: c.Window,
+		outage:      maxOutage,
 		contentKey:  c.Key.Derive("content hash", sha256.Size),
 		revisionKey: c.Key.Derive("revision hash", sha256.Size),
 		budget:      semaphore.NewWeighted(MaxInFlightBytes),
@@ -222,7 +224,7 @@ type prepared struct {
 // finish ends a file that makes no document.
 func (p *prepared) finish(o Outcome, s Status, reason string) *prepared {
 	p.done = true
-	p.result.Outcome, p.result.Status, p.result.Reason = o, s, reason
+	p.result = Result{Source: p.file.Source, Outcome: o, Status: s, Reason: reason}
 	return p
 }
 
@@ -266,6 +268,9 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 	case err != nil:
 		var fetch *fetchError
 		if errors.As(err, &fetch) {
+			if f.job != nil && errors.Is(err, ErrUnavailable) && !f.job.answers(ctx) {
+				return nil, err // not this object, but all of them
+			}
 			return p.finish(Failed, StatusNotFetched, fetch.reason()), nil
 		}
 		return nil, err
@@ -346,7 +351,7 @@ func short(err error) string {
 // spool reads a file into anonymous memory that no path leads to, and hashes it.
 // A source that is out of reach for a while is waited for.
 func (r *Registrar) spool(ctx context.Context, f File) (file *os.File, size int64, sum []byte, err error) {
-	err = retry(ctx, maxOutage, func() error {
+	err = retry(ctx, r.outage, func() error {
 		content, err := f.Open(ctx)
 		if err != nil {
 			return &fetchError{err}

@@ -52,8 +52,18 @@ func (r *Registrar) ReadAgain(ctx context.Context, v storage.Version, sources []
 		return reading, failed == nil
 	}
 	if r.archive != nil {
-		if reading, ok := try(func() (io.ReadCloser, error) { return r.archive.Get(ctx, archiveName(v.Content)) }); ok {
+		reading, failed := r.readIfSame(ctx, v, func() (io.ReadCloser, error) {
+			content, err := r.archive.Get(ctx, archiveName(v.Content))
+			if errors.Is(err, ErrChanged) {
+				err = errNotArchived
+			}
+			return content, err
+		})
+		switch {
+		case failed == nil:
 			return reading, nil
+		case !errors.Is(failed, errNotArchived): // most files of sources never were
+			err = failed
 		}
 	}
 	for _, source := range sources {
@@ -76,6 +86,8 @@ func (r *Registrar) ReadAgain(ctx context.Context, v storage.Version, sources []
 	}
 	return nil, err
 }
+
+var errNotArchived = errors.New("not archived")
 
 // readIfSame reads content if it still is the version's.
 func (r *Registrar) readIfSame(ctx context.Context, v storage.Version, open func() (io.ReadCloser, error)) (*Reading, error) {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"time"
@@ -76,13 +77,18 @@ func retry(ctx context.Context, limit time.Duration, try func() error) error {
 func listed(ctx context.Context, s Source, prefix, after string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
 		limit := maxOutageAtStart
+		ordered := true
 		for {
 			seen, stopped := false, false
 			err := retry(ctx, limit, func() error {
 				for object, err := range s.List(ctx, prefix, after) {
+					if err != nil && !ordered {
+						return fmt.Errorf("broken off, and not in the order of its keys, so that nobody knows where: %v", err)
+					}
 					if err != nil {
 						return err
 					}
+					ordered = ordered && object.Key > after
 					seen, after = true, object.Key
 					if !yield(object, nil) {
 						stopped = true

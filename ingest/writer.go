@@ -63,14 +63,15 @@ func newBatch() *batch {
 // add takes a file into the batch, or reports that it has to wait for the next.
 func (b *batch) add(p *prepared) bool {
 	content := [3]string{p.file.Department, p.file.Collection, string(p.content)}
-	if b.sources[p.file.SourceKey] || !p.done && b.contents[content] ||
+	fresh := !p.done && p.version.Ordinal == 0 // may make a version
+	if b.sources[p.file.SourceKey] || fresh && b.contents[content] ||
 		len(b.files) >= maxBatchFiles || len(b.files) > 0 && b.hashes+len(p.hashes) > maxBatchHashes {
 		return false
 	}
 	b.files = append(b.files, p)
 	b.hashes += len(p.hashes)
 	b.sources[p.file.SourceKey] = true
-	if !p.done {
+	if fresh {
 		b.contents[content] = true
 	}
 	return true

@@ -31,16 +31,25 @@ type Principal struct {
 	Department string // empty: all
 }
 
-// Scope is the part of the department tree that the principal reaches.
+// Scope is the part of the department tree that the principal reaches. The zero
+// Principal is nobody and reaches nothing.
 func (p Principal) Scope() storage.Scope {
-	if p.Department == "" {
+	switch {
+	case p.KeyID == "":
+		return storage.Scope{}
+	case p.Department == "":
 		return storage.Everywhere()
 	}
 	return storage.Branches(p.Department)
 }
 
-// ErrUnauthenticated is the kind of error for callers without a valid key.
-var ErrUnauthenticated = errors.New("no valid API key")
+// The kinds of error.
+var (
+	// ErrUnauthenticated: the caller has no valid key.
+	ErrUnauthenticated = errors.New("no valid API key")
+	// ErrForbidden: the caller's key is not for this.
+	ErrForbidden = errors.New("not allowed")
+)
 
 // A key looks like sealprint_ID_SECRETCHECK. The prefix and the checksum let
 // secret scanners recognize a key that leaked; the id finds the stored hash.
@@ -138,9 +147,8 @@ func With(ctx context.Context, p Principal) context.Context {
 	return context.WithValue(ctx, contextKey{}, p)
 }
 
-// From returns the context's principal. Without one it is nobody, whose scope is
-// the branch of no department.
-func From(ctx context.Context) (Principal, bool) {
-	p, ok := ctx.Value(contextKey{}).(Principal)
-	return p, ok
+// From returns the context's principal; without one it is nobody.
+func From(ctx context.Context) Principal {
+	p, _ := ctx.Value(contextKey{}).(Principal)
+	return p
 }

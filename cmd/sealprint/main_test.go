@@ -93,10 +93,10 @@ func startProcess(t testing.TB, data string, flags ...string) *server {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		_ = s.cmd.Wait() // it is killed
-		s.done <- s.cmd.ProcessState.ExitCode()
-	}()
+	go func(cmd *exec.Cmd, done chan<- int) {
+		_ = cmd.Wait() // it is killed
+		done <- cmd.ProcessState.ExitCode()
+	}(s.cmd, s.done)
 	s.awaitReady()
 	t.Cleanup(s.kill)
 	return s
@@ -162,8 +162,8 @@ func (s *server) cli(args ...string) result {
 
 func (s *server) cliWith(in io.Reader, args ...string) result {
 	s.t.Helper()
-	s.t.(interface{ Setenv(string, string) }).Setenv("SEALPRINT_URL", s.url)
-	s.t.(interface{ Setenv(string, string) }).Setenv("SEALPRINT_API_KEY", s.key)
+	s.t.Setenv("SEALPRINT_URL", s.url)
+	s.t.Setenv("SEALPRINT_API_KEY", s.key)
 	var out, errOut bytes.Buffer
 	code := run(context.Background(), args, in, &out, &errOut)
 	return result{code, out.String(), errOut.String()}

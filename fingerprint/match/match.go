@@ -11,7 +11,8 @@
 //     on the way. The band is cut into passages where it has long gaps. What is
 //     left is searched again, for other passages of the same document.
 //  2. Evidence is counted in bits: a hit says as much as its gram is rare in the
-//     index, and of grams that overlap each sampled character counts once.
+//     index, and of grams that overlap each sampled character counts once. The
+//     best band decides.
 //  3. From the bits follows how many documents of an index of this size would
 //     match this well by chance. Below [ChanceThreshold] the match is an alert,
 //     above it is reported, on request, as below the threshold.

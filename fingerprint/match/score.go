@@ -15,10 +15,6 @@ const (
 	// the index, so that a small index does not take common phrases for rare ones.
 	background = 1 << 20
 
-	// placeBits is the price of a second passage: it could stand anywhere in the
-	// document.
-	placeBits = 16
-
 	// minPassageBits is the least evidence for a passage to be told: that of two
 	// grams that do not overlap and are not all too common.
 	minPassageBits = 12

@@ -99,7 +99,7 @@ func (r region) similarity(w fingerprint.Window) float64 {
 // candidate is a document that shares regions with the suspect.
 type candidate struct {
 	ordinal  storage.Ordinal
-	bits     float64
+	bits     float64 // of its best band
 	chance   float64
 	passages []region
 }
@@ -139,7 +139,9 @@ type aligner struct {
 	band    []hit
 }
 
-// align finds the passages that hits of one document form.
+// align finds the passages that hits of one document form. What decides is the
+// band that says most, not the sum of all: lists and indexes of strangers share
+// many phrases, each in another place.
 func (a *aligner) align(hits []hit) (candidate, bool) {
 	c := candidate{ordinal: hits[0].ordinal}
 	a.used = append(a.used[:0], make([]bool, len(hits))...)
@@ -159,6 +161,7 @@ func (a *aligner) align(hits []hit) (candidate, bool) {
 			return cmp.Or(cmp.Compare(a.query, b.query), cmp.Compare(a.position, b.position))
 		})
 		kept := len(c.passages)
+		sum := 0.0 // of the band
 		for start := 0; start < len(a.band); {
 			end := start + 1
 			for end < len(a.band) && a.band[end].query-a.band[end-1].query <= maxGap {
@@ -166,9 +169,11 @@ func (a *aligner) align(hits []hit) (candidate, bool) {
 			}
 			if r := a.weigh(a.band[start:end]); r.hits > 1 && r.bits >= minPassageBits {
 				c.passages = append(c.passages, r)
+				sum += r.bits
 			}
 			start = end
 		}
+		c.bits = max(c.bits, sum)
 		if len(c.passages) == kept {
 			break // the best that is left is nothing
 		}
@@ -178,14 +183,6 @@ func (a *aligner) align(hits []hit) (candidate, bool) {
 		for i := r.query.Start; i < r.query.End; i++ {
 			a.covered[i] = false
 		}
-	}
-	slices.SortFunc(c.passages, func(a, b region) int { return cmp.Compare(b.bits, a.bits) })
-	for i, r := range c.passages {
-		// Every passage but the best could stand anywhere.
-		if i > 0 {
-			r.bits = max(0, r.bits-placeBits)
-		}
-		c.bits += r.bits
 	}
 	slices.SortFunc(c.passages, func(a, b region) int { return cmp.Compare(a.query.Start, b.query.Start) })
 	return c, len(c.passages) > 0

@@ -165,6 +165,10 @@ func (s *S3) kind(err error) error {
 	}
 	var response minio.ErrorResponse
 	if !errors.As(err, &response) {
+		var request *url.Error
+		if errors.As(err, &request) {
+			err = request.Err // without the address, which is long and tells nothing
+		}
 		return fmt.Errorf("%w: %w", ingest.ErrUnavailable, err) // it did not answer
 	}
 	switch {

@@ -9,7 +9,6 @@ package sourcetest
 import (
 	"bytes"
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -189,21 +188,6 @@ func (s *Server) PutAll(t testing.TB, bucket string, contents map[string]string)
 	if t.Failed() {
 		t.FailNow()
 	}
-}
-
-// Get reads an object.
-func (s *Server) Get(t testing.TB, bucket, key string) []byte {
-	t.Helper()
-	object, err := s.client.GetObject(t.Context(), bucket, key, minio.GetObjectOptions{})
-	if err != nil {
-		t.Fatalf("get %q: %v", key, err)
-	}
-	defer object.Close()
-	content, err := io.ReadAll(object)
-	if err != nil {
-		t.Fatalf("get %q: %v", key, err)
-	}
-	return content
 }
 
 // Remove removes an object.

@@ -1,0 +1,11 @@
+package ingest
+
+import "time"
+
+// SetOutage shortens what tests wait for.
+func (r *Registrar) SetOutage(d time.Duration) { r.outage = d }
+
+const (
+	MaxAhead   = maxAhead
+	MaxFetches = maxFetches
+)
