@@ -222,13 +222,16 @@ func (s *Server) harden(next echo.HandlerFunc) echo.HandlerFunc {
 		if mediaType(r) == "multipart/form-data" || strings.HasPrefix(mediaType(r), "image/") {
 			limit = s.Ingest.MaxFileBytes() + multipartOverhead
 		}
+		// The body is wrapped in a copy of the request: by the original's, net/http
+		// knows whether a connection that it closes has data left to drain.
 		in := &incoming{ReadCloser: http.MaxBytesReader(c.Response().Writer, r.Body, limit), ended: r.ContentLength == 0}
-		r.Body = in
 		c.Set(incomingKey, in)
 		if r.ContentLength > limit {
 			return &tooLarge{limit}
 		}
-		c.SetRequest(r.WithContext(context.WithValue(r.Context(), requestKey{}, r)))
+		bounded := r.WithContext(r.Context())
+		bounded.Body = in
+		c.SetRequest(bounded.WithContext(context.WithValue(r.Context(), requestKey{}, bounded)))
 		return next(c)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -31,7 +32,12 @@ type S3Config struct {
 type S3 struct {
 	core   *minio.Core
 	bucket string
+	stall  time.Duration // maxStall but in tests
 }
+
+// maxStall is how long a store may send nothing in the middle of an object. The
+// client library waits as long for the beginning.
+const maxStall = time.Minute
 
 var (
 	_ ingest.Source  = (*S3)(nil)
@@ -58,7 +64,7 @@ func NewS3(c S3Config) (*S3, error) {
 		return nil, fmt.Errorf("bucket %s: %w", c.Bucket, err)
 	}
 	core.SetAppInfo("sealprint", "1")
-	return &S3{core, c.Bucket}, nil
+	return &S3{core, c.Bucket, maxStall}, nil
 }
 
 // List implements [ingest.Source]. S3 lists keys in the order of their bytes.
@@ -99,11 +105,13 @@ func (s *S3) Open(ctx context.Context, o ingest.Object) (io.ReadCloser, error) {
 }
 
 func (s *S3) get(ctx context.Context, key string, options minio.GetObjectOptions) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	body, info, _, err := s.core.GetObject(ctx, s.bucket, key, options)
 	if err != nil {
+		cancel(nil)
 		return nil, fmt.Errorf("open object: %w", s.kind(err))
 	}
-	return &reader{body, s, info.Size}, nil
+	return &reader{body, s, info.Size, ctx, cancel}, nil
 }
 
 // Stat implements [ingest.Source].
@@ -139,15 +147,29 @@ func (s *S3) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 }
 
 // reader gives errors in the middle of an object their kind, and notices when
-// the store ends early.
+// the store ends early or not at all.
 type reader struct {
 	io.ReadCloser
-	s    *S3
-	left int64
+	s      *S3
+	left   int64
+	ctx    context.Context // of the request
+	cancel context.CancelCauseFunc
+}
+
+var errStalled = fmt.Errorf("%w: it stopped in the middle of an object", ingest.ErrUnavailable)
+
+func (r *reader) Close() error {
+	defer r.cancel(nil)
+	return r.ReadCloser.Close()
 }
 
 func (r *reader) Read(p []byte) (int, error) {
+	stall := time.AfterFunc(r.s.stall, func() { r.cancel(errStalled) })
 	n, err := r.ReadCloser.Read(p)
+	stall.Stop()
+	if err != nil && context.Cause(r.ctx) == errStalled {
+		return n, errStalled
+	}
 	r.left -= int64(n)
 	if errors.Is(err, io.EOF) && r.left > 0 {
 		err = io.ErrUnexpectedEOF

@@ -157,6 +157,7 @@ func TestListPages(t *testing.T) {
 		break // who has seen enough may stop
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	n := 0
 	for _, err = range s.List(ctx, "", "") {
 		if n++; n == 10 {
@@ -373,6 +374,12 @@ func TestCancel(t *testing.T) {
 		<-release
 	})
 	t.Cleanup(func() { close(release) }) // before the server closes, which waits for its handlers
+	// Neither does a store that stops in the middle keep anybody for ever.
+	stalled := *s
+	stalled.SetStall(100 * time.Millisecond)
+	if got, err := read(&stalled, ingest.Object{Key: "a"}); !errors.Is(err, ingest.ErrUnavailable) {
+		t.Errorf("a store that stops in the middle gave %q, %v", got, err)
+	}
 	for name, operation := range map[string]func(context.Context) error{
 		"list": func(ctx context.Context) error {
 			for _, err := range s.List(ctx, "", "") {
