@@ -374,14 +374,11 @@ func (i *inspector) inspect(r *http.Request, answer *http.Response) error {
 		answer.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	if problem {
-		if err := i.problem(answer, body); err != nil {
-			return err
-		}
+		return i.problem(answer, body) // the default answer of every operation
 	}
 	route, parameters := lookUp(i.spec, r)
 	if route == nil || route.Operation == nil {
-		switch {
-		case r.URL.Path == "/" || r.Method == http.MethodOptions && route != nil || problem:
+		if r.URL.Path == "/" || r.Method == http.MethodOptions && route != nil {
 			return nil
 		}
 		return errors.New("an answer that the specification does not name")

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -274,7 +273,7 @@ func TestHeartbeat(t *testing.T) {
 			t.Error(err)
 		}
 		if p, b := strings.Count(told.String(), "event: progress\n"), strings.Count(told.String(), ": still running\n\n"); p != 1 || b < 9 || b > 10 {
-			t.Error(fmt.Sprintf("%d times progress, %d heartbeats", p, b))
+			t.Errorf("%d times progress, %d heartbeats", p, b)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,8 +124,9 @@ func (j *Jobs) resolve(r Request) (Place, string, error) {
 	return Place{}, "", fmt.Errorf("%w: no configured source holds %q", storage.ErrNotFound, r.Source)
 }
 
-// Start begins a job, or returns the one that is running for the same source
-// and prefix already; started tells which.
+// Start begins a job, or returns the one that is running for the same request
+// already; started tells which. Another request for the same source and prefix
+// is of kind storage.ErrConflict meanwhile.
 func (j *Jobs) Start(ctx context.Context, r Request) (job storage.Job, started bool, err error) {
 	place, prefix, err := j.resolve(r)
 	if err != nil {
@@ -135,16 +137,20 @@ func (j *Jobs) Start(ctx context.Context, r Request) (job storage.Job, started b
 	if j.closed {
 		return storage.Job{}, false, storage.ErrClosed
 	}
-	for _, run := range j.running {
-		if running := run.snapshot(time.Now()); running.Source == place.Name && running.Prefix == prefix {
-			return running, false, nil
-		}
-	}
 	now := time.Now().UTC()
 	job = storage.Job{
 		ID: storage.JobID("job_" + randomID()), Source: place.Name, Prefix: prefix, State: storage.JobRunning,
-		Department: first(r.Department, place.Department), Classification: first(r.Classification, place.Classification),
-		Collection: first(r.Collection, place.Collection), Outcomes: map[string]int{}, CreatedAt: now, UpdatedAt: now,
+		Department: cmp.Or(r.Department, place.Department), Classification: cmp.Or(r.Classification, place.Classification),
+		Collection: cmp.Or(r.Collection, place.Collection), Outcomes: map[string]int{}, CreatedAt: now, UpdatedAt: now,
+	}
+	for _, run := range j.running {
+		switch running := run.snapshot(now); {
+		case running.Source != job.Source || running.Prefix != job.Prefix:
+		case running.Department != job.Department || running.Classification != job.Classification || running.Collection != job.Collection:
+			return storage.Job{}, false, fmt.Errorf("%w: the same source is being registered for another department, classification or collection", storage.ErrConflict)
+		default:
+			return running, false, nil
+		}
 	}
 	if err := j.registry.Commit(ctx, storage.Changes{Jobs: []storage.Job{job}}); err != nil {
 		return storage.Job{}, false, fmt.Errorf("store job: %w", err)
@@ -410,13 +416,6 @@ func (r *run) snapshotLocked(now time.Time) storage.Job {
 	job.Outcomes = maps.Clone(r.job.Outcomes)
 	job.UpdatedAt = now.UTC()
 	return job
-}
-
-func first(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func isNotFound(err error) bool { return errors.Is(err, storage.ErrNotFound) }

@@ -1,8 +1,8 @@
 // Package client talks to a sealprint server. The command line is built on it.
 //
-// Calls that change nothing are repeated when the server is out of reach for a
-// moment. Errors that the server answers are [*ProblemError], and errors.Is
-// finds the kind in them that the server meant.
+// Reads and look-ups of texts are repeated when the server is out of reach for a
+// moment; what changes something is not. Errors that the server answers are
+// [*ProblemError], and errors.Is finds the kind in them that the server meant.
 package client
 
 import (
@@ -97,42 +97,47 @@ func New(server, key string, options ...Option) (*Client, error) {
 // maxAnswer bounds what is read of an answer.
 const maxAnswer = 256 << 20
 
-// call sends a request and decodes the answer. A body that can be made again,
-// and a method that may be repeated, are what makes a retry possible.
-func (c *Client) call(ctx context.Context, method, path string, contentType string, body func() io.Reader, answer any) (status int, err error) {
-	once := func() (int, error) {
-		r, err := c.send(ctx, method, path, contentType, body)
-		if err != nil {
-			return 0, err
-		}
-		defer r.Body.Close()
-		if answer == nil || r.StatusCode == http.StatusNoContent {
-			return r.StatusCode, nil
-		}
-		if err := json.NewDecoder(io.LimitReader(r.Body, maxAnswer)).Decode(answer); err != nil {
-			return r.StatusCode, fmt.Errorf("read answer of %s: %w", path, err)
-		}
-		return r.StatusCode, nil
+// call sends a request once and decodes the answer.
+func (c *Client) call(ctx context.Context, method, path, contentType string, body io.Reader, answer any) error {
+	r, err := c.send(ctx, method, path, contentType, body)
+	if err != nil {
+		return err
 	}
-	if method != http.MethodGet {
-		return once()
+	defer r.Body.Close()
+	if answer == nil || r.StatusCode == http.StatusNoContent {
+		return nil
 	}
-	return backoff.Retry(ctx, func() (int, error) {
-		status, err := once()
+	text, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer))
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%w: the answer of %s broke off: %w", ErrUnavailable, path, err)
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("read answer of %s: %w", path, err)
+	}
+	return nil
+}
+
+// maxTries is how often a call that changes nothing is made.
+const maxTries = 4
+
+// repeat makes a call again while the server is out of reach.
+func repeat(ctx context.Context, call func() error) error {
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		err := call()
 		if err != nil && !errors.Is(err, ErrUnavailable) {
 			err = backoff.Permanent(err)
 		}
-		return status, err
-	}, backoff.WithMaxTries(4))
+		return struct{}{}, err
+	}, backoff.WithMaxTries(maxTries))
+	return err
 }
 
 // send sends a request; the answer's body is open if there is no error.
-func (c *Client) send(ctx context.Context, method, path, contentType string, body func() io.Reader, header ...string) (*http.Response, error) {
-	var content io.Reader
-	if body != nil {
-		content = body()
-	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
+func (c *Client) send(ctx context.Context, method, path, contentType string, body io.Reader, header ...string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)
 	}
@@ -164,16 +169,15 @@ func (c *Client) send(ctx context.Context, method, path, contentType string, bod
 }
 
 func (c *Client) get(ctx context.Context, path string, answer any) error {
-	_, err := c.call(ctx, http.MethodGet, path, "", nil, answer)
-	return err
+	return repeat(ctx, func() error { return c.call(ctx, http.MethodGet, path, "", nil, answer) })
 }
 
-func (c *Client) sendJSON(ctx context.Context, method, path string, body, answer any) (int, error) {
+func (c *Client) post(ctx context.Context, path string, body, answer any) error {
 	encoded, err := json.Marshal(body)
 	if err != nil {
-		return 0, fmt.Errorf("encode request: %w", err)
+		return fmt.Errorf("encode request: %w", err)
 	}
-	return c.call(ctx, method, path, "application/json", func() io.Reader { return bytes.NewReader(encoded) }, answer)
+	return c.call(ctx, http.MethodPost, path, "application/json", bytes.NewReader(encoded), answer)
 }
 
 // MatchOptions change a look-up; the zero value is usual.
@@ -199,15 +203,15 @@ func (o MatchOptions) query() string {
 // Match looks a text up.
 func (c *Client) Match(ctx context.Context, text string, o MatchOptions) (*MatchAnswer, error) {
 	var answer MatchAnswer
-	_, err := c.sendJSON(ctx, http.MethodPost, "/v1/match"+o.query(), MatchRequest{Text: text}, &answer)
+	err := repeat(ctx, func() error { return c.post(ctx, "/v1/match"+o.query(), MatchRequest{Text: text}, &answer) })
 	return &answer, err
 }
 
-// MatchFile looks a file up.
+// MatchFile looks a file up, once: its content cannot be read again.
 func (c *Client) MatchFile(ctx context.Context, name string, content io.Reader, o MatchOptions) (*MatchAnswer, error) {
 	var answer MatchAnswer
 	contentType, body := form(nil, name, content)
-	_, err := c.call(ctx, http.MethodPost, "/v1/match"+o.query(), contentType, func() io.Reader { return body }, &answer)
+	err := c.call(ctx, http.MethodPost, "/v1/match"+o.query(), contentType, body, &answer)
 	return &answer, err
 }
 
@@ -263,7 +267,7 @@ func (c *Client) Register(ctx context.Context, u Upload) (*RegisteredDocument, e
 		{"title", u.Title}, {"source", u.Source}, {"published_at", published},
 	}, u.Name, u.Content)
 	var answer RegisteredDocument
-	_, err := c.call(ctx, http.MethodPost, "/v1/documents", contentType, func() io.Reader { return body }, &answer)
+	err := c.call(ctx, http.MethodPost, "/v1/documents", contentType, body, &answer)
 	return &answer, err
 }
 
@@ -285,8 +289,7 @@ func (c *Client) Document(ctx context.Context, id string) (*DocumentDetail, erro
 
 // DeleteDocument forgets a document.
 func (c *Client) DeleteDocument(ctx context.Context, id string) error {
-	_, err := c.call(ctx, http.MethodDelete, "/v1/documents/"+url.PathEscape(id), "", nil, nil)
-	return err
+	return c.call(ctx, http.MethodDelete, "/v1/documents/"+url.PathEscape(id), "", nil, nil)
 }
 
 // Page reads a page of a document from its source.
@@ -304,7 +307,7 @@ func (c *Client) IndexStats(ctx context.Context) (*IndexStats, error) {
 // StartRegistration begins a bulk registration, or finds the one that runs.
 func (c *Client) StartRegistration(ctx context.Context, r StartRegistrationJSONRequestBody) (*Registration, error) {
 	var answer Registration
-	_, err := c.sendJSON(ctx, http.MethodPost, "/v1/registrations", r, &answer)
+	err := c.post(ctx, "/v1/registrations", r, &answer)
 	return &answer, err
 }
 

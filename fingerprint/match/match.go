@@ -224,10 +224,10 @@ func verdict(r *Report) Verdict {
 func (m *Matcher) evidence(ctx context.Context, text *fingerprint.Text, c candidate, k storage.Match) (Match, error) {
 	match := Match{
 		Document: k.Document, Version: k.Version.Number, Source: k.Source,
-		Score: score(c.chance), ExpectedByChance: c.chance,
+		Score: score(c.chance), ExpectedByChance: expected(c.chance),
 		Disposition: Alert,
 	}
-	if c.chance > ChanceThreshold {
+	if match.ExpectedByChance > ChanceThreshold {
 		match.Disposition = BelowThreshold
 	}
 	encoded, err := m.Documents.Places(ctx, c.ordinal)

@@ -271,6 +271,22 @@ func TestContainment(t *testing.T) {
 	}
 }
 
+// TestWholeDocument: the more leaks, the higher the score, to the very end of
+// what numbers hold.
+func TestWholeDocument(t *testing.T) {
+	l := newLibrary()
+	document := prose(1, 20_000)
+	l.add(t, "doc_a", "cabinet", 1, fingerprint.Dense, document)
+	last := 0.0
+	for _, n := range []int{300, 1000, 3000, 10_000, 50_000, len(document)} {
+		m := l.match(t, Query{Text: document[:n]}).Matches[0]
+		if !(m.Score > last && m.Score <= 1) || !(m.ExpectedByChance > 0 && m.ExpectedByChance < 1e-9) {
+			t.Errorf("%d bytes: score %v after %v, expected by chance %v", n, m.Score, last, m.ExpectedByChance)
+		}
+		last = m.Score
+	}
+}
+
 // TestScattered: pieces of a document that are put together in another order,
 // with gaps, are all found.
 func TestScattered(t *testing.T) {

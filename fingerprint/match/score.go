@@ -31,14 +31,22 @@ func rarity(total int, postings int64) float64 {
 	return min(maxRarity, -math.Log2(others/(float64(postings)+background)))
 }
 
-// chance returns how many documents would show this much evidence by accident.
-func chance(bits float64, grams int, postings int64) float64 {
+// chance returns how many documents would show this much evidence by accident, as
+// a decimal logarithm: a whole document that leaked leaves numbers that a float
+// does not hold.
+func chance(bits float64, grams int, postings int64) (log10 float64) {
 	places := float64(grams) * (float64(postings) + background)
-	return places * math.Pow(2, -dependence*bits)
+	return math.Log10(places) - dependence*bits*math.Log10(2)
 }
 
+// leastChance is the smallest number that an answer tells.
+const leastChance = 1e-300
+
+// expected is the number that a logarithm stands for.
+func expected(log10 float64) float64 { return max(leastChance, math.Pow(10, log10)) }
+
 // score maps what is expected by chance to 0..1, the threshold to 0.5.
-func score(chance float64) float64 {
-	x := max(0, -math.Log10(chance))
+func score(log10 float64) float64 {
+	x := max(0, -log10)
 	return x / (x - math.Log10(ChanceThreshold))
 }

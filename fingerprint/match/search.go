@@ -100,7 +100,7 @@ func (r region) similarity(w fingerprint.Window) float64 {
 type candidate struct {
 	ordinal  storage.Ordinal
 	bits     float64 // of its best band
-	chance   float64
+	chance   float64 // decimal logarithm
 	passages []region
 }
 
