@@ -37,7 +37,7 @@ func NewKey() *Key {
 func ParseKey(file []byte) (*Key, error) {
 	text, ok := strings.CutPrefix(strings.TrimSpace(string(file)), keyPrefix)
 	if !ok {
-		return nil, errors.New("not a secret key of sealprint: it begins with " + keyPrefix)
+		return nil, fmt.Errorf("not a secret key of sealprint: need %s and %d hexadecimal digits", keyPrefix, hex.EncodedLen(keyBytes))
 	}
 	var secret [keyBytes]byte
 	if hex.DecodedLen(len(text)) != keyBytes {
