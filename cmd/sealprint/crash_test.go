@@ -25,9 +25,13 @@ func TestKill(t *testing.T) {
 	acknowledged := map[string]string{} // source to document
 	for round := 0; round < 8 && len(acknowledged) < documents; round++ {
 		s := startProcess(t, data)
+		// Killed while one of the next files is on its way, at any moment of it.
+		kill := make(chan struct{})
+		after, pause := 1+r.IntN(20), time.Duration(r.IntN(10_000))*time.Microsecond
 		var wait sync.WaitGroup
 		wait.Go(func() {
-			time.Sleep(time.Duration(20+r.IntN(150)) * time.Millisecond)
+			<-kill
+			time.Sleep(pause)
 			_ = s.cmd.Process.Kill() // it cannot have ended before
 		})
 		// Files one after the other, each acknowledged for itself.
@@ -41,6 +45,12 @@ func TestKill(t *testing.T) {
 				break
 			}
 			acknowledged[source] = line
+			if after--; after == 0 {
+				close(kill)
+			}
+		}
+		if after > 0 {
+			close(kill)
 		}
 		wait.Wait()
 		s.kill()
