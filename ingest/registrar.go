@@ -181,6 +181,11 @@ func (r *Registrar) reconcile(ctx context.Context) error {
 func (r *Registrar) Revision(o Object) []byte {
 	mac := hmac.New(sha256.New, r.revisionKey)
 	fmt.Fprintf(mac, "%s\x00%s\x00%d", o.ETag, o.VersionID, o.Size)
+	if o.ETag == "" && o.VersionID == "" {
+		// Gateways to file systems have no tag for files that did not come through
+		// them.
+		fmt.Fprintf(mac, "\x00%d", o.Modified.UnixNano())
+	}
 	return mac.Sum(nil)[:16]
 }
 
