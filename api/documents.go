@@ -26,17 +26,22 @@ func (s *Server) ListDocuments(ctx context.Context, request ListDocumentsRequest
 	p := request.Params
 	filter := storage.DocumentFilter{Department: p.Department, Collection: p.Collection, Source: p.Source, Status: string(p.Status)}
 	found, next, err := s.Registry.Documents(ctx, scope(ctx), filter, p.Cursor, limit(p.Limit))
-	if p.Cursor != "" && errors.Is(err, storage.ErrNotFound) {
-		return nil, fieldError("cursor", "was not given by this list")
-	}
 	if err != nil {
-		return nil, err
+		return nil, listError(p.Cursor, err)
 	}
 	list := DocumentList{Items: make([]Document, 0, len(found)), NextCursor: next}
 	for _, m := range found {
 		list.Items = append(list.Items, toDocument(m.Document, m.Version, m.Source))
 	}
 	return ListDocuments200JSONResponse(list), nil
+}
+
+// listError names the one thing that a list may not find: where to go on.
+func listError(cursor string, err error) error {
+	if cursor != "" && errors.Is(err, storage.ErrNotFound) {
+		return fieldError("cursor", "was not given by this list")
+	}
+	return err
 }
 
 func limit(asked int) int {

@@ -178,36 +178,39 @@ func toMatch(m match.Match, pages []int) Match {
 		Passages:          make([]Passage, 0, len(m.Passages)),
 	}
 	for _, p := range m.Passages {
-		for _, q := range onPages(p.Query, pages) {
-			out.Passages = append(out.Passages, Passage{
-				Query:      q,
-				Document:   DocumentSpan{Page: p.Place.Page, Start: p.Place.Start, End: p.Place.End},
-				Similarity: p.Similarity,
-			})
-		}
+		out.Passages = append(out.Passages, onPages(p, pages)...)
 	}
 	return out
 }
 
-// onPages divides a span of a file's text by its pages; without pages it stays
-// whole.
-func onPages(s fingerprint.Span, pages []int) []QuerySpan {
-	if len(pages) < 2 {
-		span := QuerySpan{Start: s.Start, End: s.End}
-		if len(pages) == 1 {
-			span.Page = 1
-		}
-		return []QuerySpan{span}
+// onPages writes a passage in the shape of the API. One that runs over the end
+// of a page of the submitted file is a passage on each; the document's side
+// follows in proportion. A text that is no file has no pages.
+func onPages(p match.Passage, pages []int) []Passage {
+	whole := Passage{
+		Query:      QuerySpan{Start: p.Query.Start, End: p.Query.End},
+		Document:   DocumentSpan{Page: p.Place.Page, Start: p.Place.Start, End: p.Place.End},
+		Similarity: p.Similarity,
 	}
-	var out []QuerySpan
+	if len(pages) == 0 {
+		return []Passage{whole}
+	}
+	project := func(at int) int {
+		return p.Place.Start + (at-p.Query.Start)*p.Place.Len()/p.Query.Len()
+	}
+	var out []Passage
 	for i, begin := range pages {
-		end := s.End
+		start, end := max(p.Query.Start, begin), p.Query.End
 		if i+1 < len(pages) {
-			end = min(s.End, pages[i+1]-1)
+			end = min(end, pages[i+1]-1) // the line break that joins the pages is on neither
 		}
-		if start := max(s.Start, begin); start < end {
-			out = append(out, QuerySpan{Page: i + 1, Start: start - begin, End: end - begin})
+		if start >= end {
+			continue
 		}
+		part := whole
+		part.Query = QuerySpan{Page: i + 1, Start: start - begin, End: end - begin}
+		part.Document.Start, part.Document.End = project(start), project(end)
+		out = append(out, part)
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -347,5 +348,24 @@ func TestPanic(t *testing.T) {
 	}
 	if a := h.lookUpText(h.http, "", ""); a.Verdict != "too_short" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// A passage over the end of a page of a submitted file is a passage on each, on
+// both sides, without a gap between them.
+func TestOnPages(t *testing.T) {
+	p := match.Passage{
+		Query: fingerprint.Span{Start: 80, End: 130}, Place: fingerprint.Place{Page: 7, Span: fingerprint.Span{Start: 1000, End: 1050}}, Similarity: 1,
+	}
+	got := onPages(p, []int{0, 101, 200})
+	want := []Passage{
+		{Query: QuerySpan{Page: 1, Start: 80, End: 100}, Document: DocumentSpan{Page: 7, Start: 1000, End: 1020}, Similarity: 1},
+		{Query: QuerySpan{Page: 2, Start: 0, End: 29}, Document: DocumentSpan{Page: 7, Start: 1021, End: 1050}, Similarity: 1},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := onPages(p, nil); len(got) != 1 || got[0].Query != (QuerySpan{Start: 80, End: 130}) {
+		t.Errorf("a text that is no file: %+v", got)
 	}
 }

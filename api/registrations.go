@@ -15,11 +15,11 @@ import (
 
 // ListRegistrations implements GET /v1/registrations.
 func (s *Server) ListRegistrations(ctx context.Context, request ListRegistrationsRequestObject) (ListRegistrationsResponseObject, error) {
-	jobs, err := s.Registry.Jobs(ctx, scope(ctx), false, limit(request.Params.Limit))
+	jobs, next, err := s.Registry.Jobs(ctx, scope(ctx), false, request.Params.Cursor, limit(request.Params.Limit))
 	if err != nil {
-		return nil, err
+		return nil, listError(request.Params.Cursor, err)
 	}
-	list := RegistrationList{Items: make([]Registration, 0, len(jobs))}
+	list := RegistrationList{Items: make([]Registration, 0, len(jobs)), NextCursor: next}
 	for _, j := range jobs {
 		list.Items = append(list.Items, toRegistration(j))
 	}

@@ -55,7 +55,7 @@ type Jobs struct {
 func NewJobs(ctx context.Context, registrar *Registrar, registry storage.Registry, places []Place, log *slog.Logger) (*Jobs, error) {
 	j := &Jobs{registrar: registrar, registry: registry, places: places, log: log, running: map[storage.JobID]*run{}}
 	j.ctx, j.stop = context.WithCancel(context.WithoutCancel(ctx))
-	unfinished, err := registry.Jobs(ctx, storage.Everywhere(), true, 1000)
+	unfinished, _, err := registry.Jobs(ctx, storage.Everywhere(), true, "", maxJobs)
 	if err != nil {
 		return nil, fmt.Errorf("list unfinished jobs: %w", err)
 	}

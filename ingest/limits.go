@@ -25,6 +25,10 @@ const (
 	// waits for the network most of the time; the bytes are bounded elsewhere.
 	maxFetches = 16
 
+	// maxJobs bounds the jobs that a start goes on with; there are no more than
+	// sources and prefixes that somebody asked for at a time.
+	maxJobs = 1000
+
 	// maxAhead is how many objects a job may be ahead of its checkpoint, and so the
 	// most that a resumed job looks at again.
 	maxAhead = 1000

@@ -264,8 +264,9 @@ type Registry interface {
 	// Job returns a bulk registration.
 	Job(ctx context.Context, scope Scope, id JobID) (Job, error)
 
-	// Jobs lists bulk registrations, newest first; only running ones if asked.
-	Jobs(ctx context.Context, scope Scope, running bool, limit int) ([]Job, error)
+	// Jobs lists bulk registrations, newest first; only running ones if asked. Limit
+	// and cursors are as in Documents.
+	Jobs(ctx context.Context, scope Scope, running bool, cursor string, limit int) (jobs []Job, next string, err error)
 
 	// Items lists what became of a job's objects, in order, after a sequence
 	// number. Items are kept until the next job of the same source and prefix begins.

@@ -26,22 +26,46 @@ func (r *Registry) Job(ctx context.Context, scope storage.Scope, id storage.JobI
 }
 
 // Jobs implements [storage.Registry].
-func (r *Registry) Jobs(ctx context.Context, scope storage.Scope, running bool, limit int) ([]storage.Job, error) {
+func (r *Registry) Jobs(ctx context.Context, scope storage.Scope, running bool, cursor string, limit int) ([]storage.Job, string, error) {
 	if limit < 1 {
-		return nil, fmt.Errorf("list %d jobs: need at least 1", limit)
+		return nil, "", fmt.Errorf("list %d jobs: need at least 1", limit)
+	}
+	before, ok := r.cursor.decode(cursor)
+	if !ok {
+		return nil, "", fmt.Errorf("list jobs: cursor: %w", storage.ErrNotFound)
 	}
 	var c condition
+	if cursor != "" {
+		c.where("sequence < " + c.arg(before))
+	}
 	c.scope("department", scope)
 	if running {
 		c.where("state = " + c.arg(storage.JobRunning))
 	}
-	query := `SELECT ` + jobColumns + ` FROM jobs` + c.String() + ` ORDER BY sequence DESC LIMIT ` + c.arg(limit)
+	// One more than asked for tells whether there are more.
+	query := `SELECT sequence, ` + jobColumns + ` FROM jobs` + c.String() + ` ORDER BY sequence DESC LIMIT ` + c.arg(int64(limit)+1)
 	rows, err := r.read.QueryContext(ctx, query, c.args...)
 	if err != nil {
-		return nil, r.explain("list jobs", err)
+		return nil, "", r.explain("list jobs", err)
 	}
-	jobs, err := collect(rows, scanJob)
-	return jobs, r.explain("list jobs", err)
+	type row struct {
+		sequence int64
+		job      storage.Job
+	}
+	listed, err := collect(rows, func(l *row) []any { return append([]any{&l.sequence}, scanJob(&l.job)...) })
+	if err != nil {
+		return nil, "", r.explain("list jobs", err)
+	}
+	next := ""
+	if len(listed) > limit {
+		listed = listed[:limit]
+		next = r.cursor.encode(listed[limit-1].sequence)
+	}
+	var jobs []storage.Job
+	for _, l := range listed {
+		jobs = append(jobs, l.job)
+	}
+	return jobs, next, nil
 }
 
 // Items implements [storage.Registry]. A job that does not exist has no items.

@@ -185,7 +185,7 @@ func (s *registrySuite) empty() {
 	ordinals, err := s.r.Ordinals(ctx)
 	s.ok(err)
 	s.equal(len(ordinals), 0)
-	jobs, err := s.r.Jobs(ctx, everywhere, false, 10)
+	jobs, _, err := s.r.Jobs(ctx, everywhere, false, "", 10)
 	s.ok(err)
 	s.equal(len(jobs), 0)
 	items, err := s.r.Items(ctx, "job_a", 0, 10)
@@ -557,7 +557,7 @@ func (s *registrySuite) scopes() {
 			_, err = s.r.Delete(ctx, test.scope, id)
 			s.kind(err, storage.ErrNotFound)
 		}
-		jobs, err := s.r.Jobs(ctx, test.scope, false, 10)
+		jobs, _, err := s.r.Jobs(ctx, test.scope, false, "", 10)
 		s.ok(err)
 		var ids []storage.JobID
 		for _, j := range jobs {
@@ -810,10 +810,20 @@ func (s *registrySuite) jobs() {
 		{false, 1, []storage.Job{a}},
 		{true, 10, []storage.Job{a}},
 	} {
-		got, err := s.r.Jobs(ctx, everywhere, test.running, test.limit)
+		got, next, err := s.r.Jobs(ctx, everywhere, test.running, "", test.limit)
 		s.ok(err)
 		s.equal(got, test.want)
+		s.equal(next != "", test.limit == 1)
 	}
+	_, next, err := s.r.Jobs(ctx, everywhere, false, "", 1)
+	s.ok(err)
+	s.put(storage.Changes{Jobs: []storage.Job{job("job_newer")}}) // moves nothing behind the cursor
+	rest, next, err := s.r.Jobs(ctx, everywhere, false, next, 5)
+	s.ok(err)
+	s.equal(rest, []storage.Job{z})
+	s.equal(next, "")
+	_, _, err = s.r.Jobs(ctx, everywhere, false, "foreign", 5)
+	s.kind(err, storage.ErrNotFound)
 	// What was never said can be counted on.
 	s.put(storage.Changes{Jobs: []storage.Job{{ID: "job_bare", State: storage.JobRunning}}})
 	bare, err := s.r.Job(ctx, everywhere, "job_bare")
