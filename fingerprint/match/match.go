@@ -13,8 +13,8 @@
 //  2. Evidence is counted in bits: a hit says as much as its gram is rare in the
 //     index, and of grams that overlap each sampled character counts once. The
 //     best band decides.
-//  3. From the bits follows how many documents of an index of this size would
-//     match this well by chance. Below [ChanceThreshold] the match is an alert,
+//  3. From how the hits line up follows how many documents of an index of this
+//     size would match this well by chance. Below [ChanceThreshold] the match is an alert,
 //     above it is reported, on request, as below the threshold.
 //
 // The guarantee of package fingerprint carries over: a run of
@@ -183,7 +183,7 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 			continue
 		}
 		seen[k.Document.ID] = true
-		match, err := m.evidence(ctx, text, c, k)
+		match, err := m.evidence(ctx, text, c, k, chance(c, k.Version.Window, search))
 		if err != nil {
 			return nil, err
 		}
@@ -221,10 +221,10 @@ func verdict(r *Report) Verdict {
 }
 
 // evidence turns a candidate into a match, with its passages on the pages.
-func (m *Matcher) evidence(ctx context.Context, text *fingerprint.Text, c candidate, k storage.Match) (Match, error) {
+func (m *Matcher) evidence(ctx context.Context, text *fingerprint.Text, c candidate, k storage.Match, chance float64) (Match, error) {
 	match := Match{
 		Document: k.Document, Version: k.Version.Number, Source: k.Source,
-		Score: score(c.chance), ExpectedByChance: expected(c.chance),
+		Score: score(chance), ExpectedByChance: expected(chance),
 		Disposition: Alert,
 	}
 	if match.ExpectedByChance > ChanceThreshold {

@@ -76,7 +76,8 @@ const (
 // characters of both texts.
 type region struct {
 	query, document fingerprint.Span
-	hits            int
+	hits            []hit // in the order of the suspect
+	grams           int   // of the suspect that hit
 	bits            float64
 }
 
@@ -92,7 +93,7 @@ func (r region) project(part fingerprint.Span) fingerprint.Span {
 // if all the characters that it samples do.
 func (r region) similarity(w fingerprint.Window) float64 {
 	kept := (r.document.Len()-fingerprint.GramSpan)/int(w) + 1
-	survived := min(1, float64(r.hits)/float64(kept))
+	survived := min(1, float64(r.grams)/float64(kept))
 	return math.Pow(survived, 1/float64(fingerprint.GramWeight))
 }
 
@@ -100,7 +101,6 @@ func (r region) similarity(w fingerprint.Window) float64 {
 type candidate struct {
 	ordinal  storage.Ordinal
 	bits     float64 // of its best band
-	chance   float64 // decimal logarithm
 	passages []region
 }
 
@@ -123,11 +123,7 @@ func (s *search) candidates() []candidate {
 	slices.SortFunc(found, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(b.bits, a.bits), cmp.Compare(a.ordinal, b.ordinal))
 	})
-	found = found[:min(len(found), maxCandidates)]
-	for i := range found {
-		found[i].chance = chance(found[i].bits, s.grams, s.postings)
-	}
-	return found
+	return found[:min(len(found), maxCandidates)]
 }
 
 // aligner finds the passages of one document after the other.
@@ -167,7 +163,7 @@ func (a *aligner) align(hits []hit) (candidate, bool) {
 			for end < len(a.band) && a.band[end].query-a.band[end-1].query <= maxGap {
 				end++
 			}
-			if r := a.weigh(a.band[start:end]); r.hits > 1 && r.bits >= minPassageBits {
+			if r := a.weigh(a.band[start:end]); r.grams > 1 && r.bits >= minPassageBits {
 				c.passages = append(c.passages, r)
 				sum += r.bits
 			}
@@ -215,16 +211,15 @@ func (a *aligner) bestBand(hits []hit) (from, to int, ok bool) {
 // covers of it.
 func (a *aligner) weigh(hits []hit) region {
 	r := region{
+		hits:     slices.Clone(hits),
 		query:    fingerprint.Span{Start: int(hits[0].query), End: int(hits[len(hits)-1].query) + fingerprint.GramSpan},
 		document: fingerprint.Span{Start: int(hits[0].position), End: int(hits[0].position)},
 	}
-	last := -1
-	for _, h := range hits {
+	for i, h := range hits {
 		r.document.Start = min(r.document.Start, int(h.position))
 		r.document.End = max(r.document.End, int(h.position)+fingerprint.GramSpan)
-		if int(h.query) != last {
-			r.hits++
-			last = int(h.query)
+		if i == 0 || h.query != hits[i-1].query {
+			r.grams++
 		}
 		fresh := 0
 		for _, offset := range a.seed {
