@@ -375,3 +375,54 @@ func FuzzMatch(f *testing.F) {
 		}
 	})
 }
+
+// TestStrangers: texts of the same vocabulary that are not registered are no
+// alerts.
+func TestStrangers(t *testing.T) {
+	l := newLibrary()
+	for i := range 100 {
+		l.add(t, fmt.Sprint("doc_", i), "cabinet", 1, fingerprint.Dense, prose(uint64(i), 500))
+	}
+	for i := range 300 {
+		if r := l.match(t, Query{Text: prose(uint64(100_000+i), 60)}); r.Verdict != NoMatch {
+			t.Fatalf("stranger %d is %s: %+v", i, r.Verdict, r.Matches)
+		}
+	}
+}
+
+// TestChance: the longer the run, the less likely by chance; a gap makes it
+// likelier, and so does a larger index.
+func TestChance(t *testing.T) {
+	const w = fingerprint.Dense
+	evidence := func(postings int64, gap, n int) float64 {
+		s := &search{grams: 300, postings: postings, bits: make([]float32, 300)}
+		var r region
+		for i := range n {
+			at := uint32(i * int(w))
+			if i >= n/2 {
+				at += uint32(gap)
+			}
+			r.hits = append(r.hits, hit{1, 1000 + at, at})
+			s.bits[at] = maxRarity
+		}
+		return chance(candidate{passages: []region{r}}, w, s)
+	}
+	last := 1.0
+	for n := 4; n < 30; n++ {
+		whole := evidence(1e6, 0, n)
+		if whole >= last {
+			t.Errorf("%d fingerprints in line: %v, one less: %v", n, whole, last)
+		}
+		if broken := evidence(1e6, 2*int(w), n); n >= 8 && broken <= whole {
+			t.Errorf("%d fingerprints: %v with a gap, %v without", n, broken, whole)
+		}
+		if larger := evidence(1e9, 0, n); larger <= whole {
+			t.Errorf("%d fingerprints: %v in a large index, %v in a small one", n, larger, whole)
+		}
+		last = whole
+	}
+	// What the guarantee leaves is enough in an index of a million documents.
+	if c := expected(evidence(1.6e9, 0, w.Hits(fingerprint.Guarantee))); c > ChanceThreshold {
+		t.Errorf("a run of %d characters in a large index: %v", fingerprint.Guarantee, c)
+	}
+}
