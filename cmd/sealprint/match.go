@@ -120,7 +120,7 @@ func (c console) printAnswer(a *client.MatchAnswer) error {
 		}
 	}
 	if len(a.Matches) == 0 && a.Verdict == "no_match" {
-		fmt.Fprintf(&b, "  no verbatim run of %d or more letters and digits of a registered document\n", a.GuaranteeCharacters)
+		fmt.Fprintf(&b, "  nothing beyond chance; any verbatim run of %d letters and digits would be listed with --suppressed\n", a.GuaranteeCharacters)
 	}
 	_, err := io.WriteString(c.out, b.String())
 	return err
