@@ -118,6 +118,27 @@ func TestSampleDocuments(t *testing.T) {
 	}
 }
 
+// TestArchive: with an archive bucket the pages of uploads can be shown, and what
+// lies there is the file itself.
+func TestArchive(t *testing.T) {
+	s3 := sourcetest.Start(t)
+	bucket := s3.Bucket(t, "archive")
+	dir := t.TempDir()
+	memo := fingerprinttest.Prose(1, 2000)
+	write(t, dir, map[string]string{
+		"access": sourcetest.AccessKey, "secret": sourcetest.SecretKey, "memo.txt": memo,
+		"settings.yaml": fmt.Sprintf("archive: {endpoint: %q, region: us-east-1, bucket: %s, access_key_file: %s/access, secret_key_file: %s/secret}\n",
+			s3.Endpoint, bucket, dir, dir),
+	})
+	s := start(t, filepath.Join(t.TempDir(), "data"), "--config", filepath.Join(dir, "settings.yaml"))
+	files, _ := lines(t, s.cli("register", filepath.Join(dir, "memo.txt"), "--json").out)
+	id := files[filepath.Join(dir, "memo.txt")].DocumentID
+	r := s.cli("document", "show", id, "--page", "1")
+	if r.code != exitOK || strings.TrimSpace(r.out) != strings.TrimSpace(memo) {
+		t.Errorf("exit %d, %d bytes of %d: %s", r.code, len(r.out), len(memo), r.err)
+	}
+}
+
 // TestKilledJob: a server that is killed while it registers a bucket goes on
 // when it is back, and the command that waits for it tells of every object once.
 func TestKilledJob(t *testing.T) {
