@@ -19,8 +19,9 @@
 //
 // The guarantee of package fingerprint carries over: a run of
 // fingerprint.Guarantee characters leaves at least two hits in line at every
-// window, and a document with two hits in line is always among the matches,
-// whatever becomes of them.
+// window, and a document with two hits in line is among the matches, whatever
+// becomes of them, unless their grams are so common that they say nothing or one
+// of the limits below is reached.
 package match
 
 import (
@@ -56,6 +57,9 @@ const (
 
 	// maxPassages is how many passages of one document are told apart.
 	maxPassages = 64
+
+	// maxBands is how many bands of one document are looked into, passages or not.
+	maxBands = 2 * maxPassages
 )
 
 // Index is the part of storage.Index that matching needs.

@@ -1,11 +1,13 @@
 package match
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -424,5 +426,50 @@ func TestChance(t *testing.T) {
 	// What the guarantee leaves is enough in an index of a million documents.
 	if c := expected(evidence(1.6e9, 0, w.Hits(fingerprint.Guarantee))); c > ChanceThreshold {
 		t.Errorf("a run of %d characters in a large index: %v", fingerprint.Guarantee, c)
+	}
+}
+
+// hitsOf are hits of one document at pairs of suspect gram and document position.
+func hitsOf(o storage.Ordinal, pairs ...[2]uint32) []hit {
+	var hits []hit
+	for _, p := range pairs {
+		hits = append(hits, hit{o, p[1], p[0]})
+	}
+	slices.SortFunc(hits, func(a, b hit) int {
+		return cmp.Or(cmp.Compare(a.diagonal(), b.diagonal()), cmp.Compare(a.query, b.query))
+	})
+	return hits
+}
+
+func rareSearch(hits []hit) *search {
+	s := &search{grams: 1000, postings: 1e6, hits: hits, bits: make([]float32, 1000)}
+	for i := range s.bits {
+		s.bits[i] = maxRarity
+	}
+	return s
+}
+
+// TestIndependent: what a document shows does not depend on the documents that
+// were weighed before it.
+func TestIndependent(t *testing.T) {
+	// The first document has hits over the same grams that come to nothing: too far
+	// apart to be one passage.
+	stray := hitsOf(1, [2]uint32{100, 5100}, [2]uint32{200, 5200})
+	real := hitsOf(2, [2]uint32{100, 900}, [2]uint32{105, 905}, [2]uint32{200, 1000}, [2]uint32{205, 1005})
+	alone := rareSearch(real).candidates()
+	after := rareSearch(slices.Concat(stray, real)).candidates()
+	if len(alone) != 1 || len(after) != 1 || !reflect.DeepEqual(alone, after) {
+		t.Errorf("alone %+v, after another document %+v", alone, after)
+	}
+}
+
+// TestEmptyBand: a band that says much but comes to nothing does not hide
+// passages elsewhere in the document.
+func TestEmptyBand(t *testing.T) {
+	hits := hitsOf(1, [2]uint32{100, 5100}, [2]uint32{200, 5200}, [2]uint32{300, 5300}, [2]uint32{400, 5400},
+		[2]uint32{600, 20_000}, [2]uint32{620, 20_020})
+	found := rareSearch(hits).candidates()
+	if len(found) != 1 || len(found[0].passages) != 1 || found[0].passages[0].query.Start != 600 {
+		t.Errorf("%+v", found)
 	}
 }

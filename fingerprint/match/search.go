@@ -131,6 +131,7 @@ type aligner struct {
 	*search
 	seed    []int
 	covered []bool // characters of the suspect that count already
+	marked  []int  // which those are, in the order in which they were marked
 	used    []bool
 	band    []hit
 }
@@ -141,7 +142,7 @@ type aligner struct {
 func (a *aligner) align(hits []hit) (candidate, bool) {
 	c := candidate{ordinal: hits[0].ordinal}
 	a.used = append(a.used[:0], make([]bool, len(hits))...)
-	for len(c.passages) < maxPassages {
+	for bands := 0; bands < maxBands && len(c.passages) < maxPassages; bands++ {
 		from, to, ok := a.bestBand(hits)
 		if !ok {
 			break
@@ -156,32 +157,35 @@ func (a *aligner) align(hits []hit) (candidate, bool) {
 		slices.SortFunc(a.band, func(a, b hit) int {
 			return cmp.Or(cmp.Compare(a.query, b.query), cmp.Compare(a.position, b.position))
 		})
-		kept := len(c.passages)
 		sum := 0.0 // of the band
 		for start := 0; start < len(a.band); {
 			end := start + 1
 			for end < len(a.band) && a.band[end].query-a.band[end-1].query <= maxGap {
 				end++
 			}
+			before := len(a.marked)
 			if r := a.weigh(a.band[start:end]); r.grams > 1 && r.bits >= minPassageBits {
 				c.passages = append(c.passages, r)
 				sum += r.bits
+			} else {
+				a.unmark(before) // what is no passage covers nothing
 			}
 			start = end
 		}
 		c.bits = max(c.bits, sum)
-		if len(c.passages) == kept {
-			break // the best that is left is nothing
-		}
 	}
+	a.unmark(0)
 	c.passages = c.passages[:min(len(c.passages), maxPassages)]
-	for _, r := range c.passages {
-		for i := r.query.Start; i < r.query.End; i++ {
-			a.covered[i] = false
-		}
-	}
 	slices.SortFunc(c.passages, func(a, b region) int { return cmp.Compare(a.query.Start, b.query.Start) })
 	return c, len(c.passages) > 0
+}
+
+// unmark takes back what was marked from the n-th mark on.
+func (a *aligner) unmark(n int) {
+	for _, at := range a.marked[n:] {
+		a.covered[at] = false
+	}
+	a.marked = a.marked[:n]
 }
 
 // bestBand returns the range of hits within bandWidth diagonals that says most.
@@ -225,6 +229,7 @@ func (a *aligner) weigh(hits []hit) region {
 		for _, offset := range a.seed {
 			if at := int(h.query) + offset; !a.covered[at] {
 				a.covered[at] = true
+				a.marked = append(a.marked, at)
 				fresh++
 			}
 		}
