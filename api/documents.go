@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,12 +15,8 @@ import (
 	"github.com/sealprint/sealprint/storage"
 )
 
-// What documents are filed under when nobody says.
-const (
-	defaultDepartment = "default"
-	defaultCollection = "default"
-	defaultLimit      = 100
-)
+// defaultLimit is how much a list answers when nobody says.
+const defaultLimit = 100
 
 // ListDocuments implements GET /v1/documents.
 func (s *Server) ListDocuments(ctx context.Context, request ListDocumentsRequestObject) (ListDocumentsResponseObject, error) {
@@ -45,10 +42,7 @@ func listError(cursor string, err error) error {
 }
 
 func limit(asked int) int {
-	if asked == 0 {
-		return defaultLimit
-	}
-	return asked
+	return cmp.Or(asked, defaultLimit)
 }
 
 // RegisterDocument implements POST /v1/documents.
@@ -89,10 +83,7 @@ func (s *Server) RegisterDocument(ctx context.Context, request RegisterDocumentR
 // uploadFields reads the fields that stand before the file, and finds the file.
 func uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipart.Part, error) {
 	u := Upload{Size: requestSize(ctx)}
-	u.Department, u.Collection = auth.From(ctx).Department, defaultCollection
-	if u.Department == "" {
-		u.Department = defaultDepartment
-	}
+	u.Department, u.Collection = cmp.Or(auth.From(ctx).Department, storage.DefaultDepartment), storage.DefaultCollection
 	seen := map[string]bool{}
 	for {
 		part, err := nextPart(form)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/match"
+	"github.com/sealprint/sealprint/storage"
 )
 
 // suspect is what a look-up is about.
@@ -141,7 +142,7 @@ func (s *Server) readFile(ctx context.Context, content io.Reader, size int64) (s
 // toAnswer writes a report in the shape of the API.
 func toAnswer(r *match.Report, what suspect) MatchAnswer {
 	answer := MatchAnswer{
-		ID: "mat_" + randomID(), Verdict: MatchAnswerVerdict(r.Verdict), IndexVersion: r.IndexVersion,
+		ID: storage.NewID("mat"), Verdict: MatchAnswerVerdict(r.Verdict), IndexVersion: r.IndexVersion,
 		GuaranteeCharacters: fingerprint.Guarantee, Partial: len(r.Missing) > 0, Missing: r.Missing,
 		Matches: make([]Match, 0, len(r.Matches)),
 	}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -144,6 +143,3 @@ func mediaType(r *http.Request) string {
 	}
 	return t
 }
-
-// randomID is 26 letters and digits that nobody guesses.
-func randomID() string { return strings.ToLower(rand.Text()) }

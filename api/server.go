@@ -172,7 +172,7 @@ type requestKey struct{}
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		start := time.Now()
-		id := "req_" + randomID()
+		id := storage.NewID("req")
 		c.Response().Header().Set("X-Request-Id", id)
 		err := next(c)
 		if err != nil {

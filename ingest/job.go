@@ -139,7 +139,7 @@ func (j *Jobs) Start(ctx context.Context, r Request) (job storage.Job, started b
 	}
 	now := time.Now().UTC()
 	job = storage.Job{
-		ID: storage.JobID("job_" + randomID()), Source: place.Name, Prefix: prefix, State: storage.JobRunning,
+		ID: storage.JobID(storage.NewID("job")), Source: place.Name, Prefix: prefix, State: storage.JobRunning,
 		Department: cmp.Or(r.Department, place.Department), Classification: cmp.Or(r.Classification, place.Classification),
 		Collection: cmp.Or(r.Collection, place.Collection), Outcomes: map[string]int{}, CreatedAt: now, UpdatedAt: now,
 	}

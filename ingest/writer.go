@@ -2,10 +2,8 @@ package ingest
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sealprint/sealprint/storage"
@@ -202,7 +200,7 @@ func (r *Registrar) decide(ctx context.Context, p *prepared, now time.Time, chan
 		d.Version, d.UpdatedAt = v.Number, now
 		changes.Documents = append(changes.Documents, d)
 	} else {
-		v.Document, v.Number = storage.DocumentID("doc_"+randomID()), 1
+		v.Document, v.Number = storage.DocumentID(storage.NewID("doc")), 1
 		changes.Documents = append(changes.Documents, storage.Document{
 			ID: v.Document, Title: p.file.title(), Department: p.file.Department, Collection: p.file.Collection,
 			Classification: p.file.Classification, Version: 1, PublishedAt: p.file.PublishedAt, CreatedAt: now, UpdatedAt: now,
@@ -222,6 +220,3 @@ func (p *prepared) item() storage.Item {
 		Status: string(p.result.Status), Reason: p.result.Reason, Pages: p.result.Pages, Characters: p.result.Characters,
 	}
 }
-
-// randomID is 26 letters and digits that nobody guesses.
-func randomID() string { return strings.ToLower(rand.Text()) }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"crypto/rand"
 	"strings"
 	"time"
 
@@ -13,6 +14,16 @@ type DocumentID string
 
 // JobID names a bulk registration: "job_" and random letters.
 type JobID string
+
+// NewID makes an id that nobody guesses: a kind, such as "doc", and 26 random
+// letters and digits.
+func NewID(kind string) string { return kind + "_" + strings.ToLower(rand.Text()) }
+
+// What documents are filed under when nobody says.
+const (
+	DefaultDepartment = "default"
+	DefaultCollection = "default"
+)
 
 // Scope is the part of the department tree that a caller may see. Every call
 // that reads or changes documents takes one; what lies outside does not exist.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/source"
+	"github.com/sealprint/sealprint/storage"
 )
 
 // settings of the server. Each comes from its flag, else from its environment
@@ -103,17 +105,11 @@ func (s *settings) places() ([]ingest.Place, error) {
 		if err != nil {
 			return nil, usageError{fmt.Errorf("source %s: %w", c.Name, err)}
 		}
-		place := ingest.Place{
+		places = append(places, ingest.Place{
 			Name: c.Name, Source: bucket, Prefix: c.Prefix,
-			Department: c.Department, Classification: c.Classification, Collection: c.Collection,
-		}
-		if place.Department == "" {
-			place.Department = "default"
-		}
-		if place.Collection == "" {
-			place.Collection = "default"
-		}
-		places = append(places, place)
+			Department: cmp.Or(c.Department, storage.DefaultDepartment), Classification: c.Classification,
+			Collection: cmp.Or(c.Collection, storage.DefaultCollection),
+		})
 	}
 	return places, nil
 }
