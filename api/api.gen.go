@@ -19,6 +19,45 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for CollectionKind.
+const (
+	CollectionKindBoilerplate CollectionKind = "boilerplate"
+	CollectionKindProtected   CollectionKind = "protected"
+	CollectionKindPublic      CollectionKind = "public"
+)
+
+// Valid indicates whether the value is a known member of the CollectionKind enum.
+func (e CollectionKind) Valid() bool {
+	switch e {
+	case CollectionKindBoilerplate:
+		return true
+	case CollectionKindProtected:
+		return true
+	case CollectionKindPublic:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Density.
+const (
+	Dense  Density = "dense"
+	Sparse Density = "sparse"
+)
+
+// Valid indicates whether the value is a known member of the Density enum.
+func (e Density) Valid() bool {
+	switch e {
+	case Dense:
+		return true
+	case Sparse:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MatchChannel.
 const (
 	Image MatchChannel = "image"
@@ -45,25 +84,25 @@ func (e MatchChannel) Valid() bool {
 
 // Defines values for MatchDisposition.
 const (
-	Alert             MatchDisposition = "alert"
-	AuthorizedRelease MatchDisposition = "authorized_release"
-	BelowThreshold    MatchDisposition = "below_threshold"
-	Boilerplate       MatchDisposition = "boilerplate"
-	PublicText        MatchDisposition = "public_text"
+	MatchDispositionAlert             MatchDisposition = "alert"
+	MatchDispositionAuthorizedRelease MatchDisposition = "authorized_release"
+	MatchDispositionBelowThreshold    MatchDisposition = "below_threshold"
+	MatchDispositionBoilerplate       MatchDisposition = "boilerplate"
+	MatchDispositionPublicText        MatchDisposition = "public_text"
 )
 
 // Valid indicates whether the value is a known member of the MatchDisposition enum.
 func (e MatchDisposition) Valid() bool {
 	switch e {
-	case Alert:
+	case MatchDispositionAlert:
 		return true
-	case AuthorizedRelease:
+	case MatchDispositionAuthorizedRelease:
 		return true
-	case BelowThreshold:
+	case MatchDispositionBelowThreshold:
 		return true
-	case Boilerplate:
+	case MatchDispositionBoilerplate:
 		return true
-	case PublicText:
+	case MatchDispositionPublicText:
 		return true
 	default:
 		return false
@@ -72,31 +111,31 @@ func (e MatchDisposition) Valid() bool {
 
 // Defines values for MatchAnswerVerdict.
 const (
-	Authorized   MatchAnswerVerdict = "authorized"
-	Incomplete   MatchAnswerVerdict = "incomplete"
-	NoMatch      MatchAnswerVerdict = "no_match"
-	Public       MatchAnswerVerdict = "public"
-	TooShort     MatchAnswerVerdict = "too_short"
-	Unauthorized MatchAnswerVerdict = "unauthorized"
-	Unreadable   MatchAnswerVerdict = "unreadable"
+	MatchAnswerVerdictAuthorized   MatchAnswerVerdict = "authorized"
+	MatchAnswerVerdictIncomplete   MatchAnswerVerdict = "incomplete"
+	MatchAnswerVerdictNoMatch      MatchAnswerVerdict = "no_match"
+	MatchAnswerVerdictPublic       MatchAnswerVerdict = "public"
+	MatchAnswerVerdictTooShort     MatchAnswerVerdict = "too_short"
+	MatchAnswerVerdictUnauthorized MatchAnswerVerdict = "unauthorized"
+	MatchAnswerVerdictUnreadable   MatchAnswerVerdict = "unreadable"
 )
 
 // Valid indicates whether the value is a known member of the MatchAnswerVerdict enum.
 func (e MatchAnswerVerdict) Valid() bool {
 	switch e {
-	case Authorized:
+	case MatchAnswerVerdictAuthorized:
 		return true
-	case Incomplete:
+	case MatchAnswerVerdictIncomplete:
 		return true
-	case NoMatch:
+	case MatchAnswerVerdictNoMatch:
 		return true
-	case Public:
+	case MatchAnswerVerdictPublic:
 		return true
-	case TooShort:
+	case MatchAnswerVerdictTooShort:
 		return true
-	case Unauthorized:
+	case MatchAnswerVerdictUnauthorized:
 		return true
-	case Unreadable:
+	case MatchAnswerVerdictUnreadable:
 		return true
 	default:
 		return false
@@ -193,11 +232,44 @@ func (e Status) Valid() bool {
 	}
 }
 
+// Collection defines model for Collection.
+type Collection struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Density How many fingerprints are kept of a document: `dense` recognizes noisy copies, `sparse` takes a quarter of the space. Both keep the guarantee.
+	Density Density `json:"density"`
+
+	// Department A path in the department tree.
+	//
+	// Examples: finance/budget-wing
+	Department Department `json:"department"`
+
+	// Kind `protected` (what leaks), `public` (what has been published) or `boilerplate` (what stands in every document, such as letterheads). What stands in public
+	// or boilerplate collections too never alarms.
+	Kind CollectionKind `json:"kind"`
+	Name Name           `json:"name"`
+}
+
+// CollectionKind `protected` (what leaks), `public` (what has been published) or `boilerplate` (what stands in every document, such as letterheads). What stands in public
+// or boilerplate collections too never alarms.
+type CollectionKind string
+
+// CollectionList defines model for CollectionList.
+type CollectionList struct {
+	Items []Collection `json:"items"`
+
+	// NextCursor Empty at the end.
+	NextCursor string `json:"next_cursor"`
+}
+
 // Containment How much of one side stands in the other, as shares of normalized characters.
 type Containment struct {
 	Document float64 `json:"document"`
 	Query    float64 `json:"query"`
 }
+
+// Density How many fingerprints are kept of a document: `dense` recognizes noisy copies, `sparse` takes a quarter of the space. Both keep the guarantee.
+type Density string
 
 // Department A path in the department tree.
 //
@@ -530,6 +602,30 @@ type JobID = string
 // Limit defines model for Limit.
 type Limit = int
 
+// ListCollectionsParams defines parameters for ListCollections.
+type ListCollectionsParams struct {
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// CreateCollectionJSONBody defines parameters for CreateCollection.
+type CreateCollectionJSONBody struct {
+	// Density How many fingerprints are kept of a document: `dense` recognizes noisy copies, `sparse` takes a quarter of the space. Both keep the guarantee.
+	Density Density `json:"density,omitempty,omitzero"`
+
+	// Department A path in the department tree.
+	//
+	// Examples: finance/budget-wing
+	Department Department `json:"department,omitempty,omitzero"`
+
+	// Kind `protected` (what leaks), `public` (what has been published) or `boilerplate` (what stands in every document, such as letterheads). What stands in public
+	// or boilerplate collections too never alarms.
+	Kind CollectionKind `json:"kind,omitempty,omitzero"`
+	Name Name           `json:"name"`
+}
+
 // ListDocumentsParams defines parameters for ListDocuments.
 type ListDocumentsParams struct {
 	// Department This department and all below it.
@@ -616,6 +712,9 @@ type WatchRegistrationParams struct {
 	LastEventID string `json:"Last-Event-ID,omitempty,omitzero"`
 }
 
+// CreateCollectionJSONRequestBody defines body for CreateCollection for application/json ContentType.
+type CreateCollectionJSONRequestBody CreateCollectionJSONBody
+
 // RegisterDocumentMultipartRequestBody defines body for RegisterDocument for multipart/form-data ContentType.
 type RegisterDocumentMultipartRequestBody RegisterDocumentMultipartBody
 
@@ -645,6 +744,12 @@ type ServerInterface interface {
 	// Ready The service answers look-ups
 	// (GET /readyz)
 	Ready(ctx echo.Context) error
+	// ListCollections List collections in the order of their names
+	// (GET /v1/collections)
+	ListCollections(ctx echo.Context, params ListCollectionsParams) error
+	// CreateCollection Create a collection
+	// (POST /v1/collections)
+	CreateCollection(ctx echo.Context) error
 	// ListDocuments List documents in the order of their registration
 	// (GET /v1/documents)
 	ListDocuments(ctx echo.Context, params ListDocumentsParams) error
@@ -724,6 +829,40 @@ func (w *ServerInterfaceWrapper) Ready(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Ready(ctx)
+	return err
+}
+
+// ListCollections converts echo context to params.
+func (w *ServerInterfaceWrapper) ListCollections(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCollectionsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListCollections(ctx, params)
+	return err
+}
+
+// CreateCollection converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateCollection(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateCollection(ctx)
 	return err
 }
 
@@ -1060,6 +1199,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/documents/:id", wrapper.GetDocument, options.OperationMiddlewares["getDocument"]...)
 	router.PATCH(options.BaseURL+"/v1/documents/:id", wrapper.PatchDocument, options.OperationMiddlewares["patchDocument"]...)
 	router.GET(options.BaseURL+"/v1/documents/:id/pages/:page", wrapper.ReadPage, options.OperationMiddlewares["readPage"]...)
+	router.GET(options.BaseURL+"/v1/collections", wrapper.ListCollections, options.OperationMiddlewares["listCollections"]...)
+	router.POST(options.BaseURL+"/v1/collections", wrapper.CreateCollection, options.OperationMiddlewares["createCollection"]...)
 	router.GET(options.BaseURL+"/v1/registrations", wrapper.ListRegistrations, options.OperationMiddlewares["listRegistrations"]...)
 	router.POST(options.BaseURL+"/v1/registrations", wrapper.StartRegistration, options.OperationMiddlewares["startRegistration"]...)
 	router.DELETE(options.BaseURL+"/v1/registrations/:id", wrapper.CancelRegistration, options.OperationMiddlewares["cancelRegistration"]...)
@@ -1226,6 +1367,98 @@ type ReadydefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ReadydefaultApplicationProblemPlusJSONResponse) VisitReadyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCollectionsRequestObject struct {
+	Params ListCollectionsParams
+}
+
+type ListCollectionsResponseObject interface {
+	VisitListCollectionsResponse(w http.ResponseWriter) error
+}
+
+type ListCollections200JSONResponse CollectionList
+
+func (response ListCollections200JSONResponse) VisitListCollectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListCollectionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListCollectionsdefaultApplicationProblemPlusJSONResponse) VisitListCollectionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateCollectionRequestObject struct {
+	Body *CreateCollectionJSONRequestBody
+}
+
+type CreateCollectionResponseObject interface {
+	VisitCreateCollectionResponse(w http.ResponseWriter) error
+}
+
+type CreateCollection200JSONResponse Collection
+
+func (response CreateCollection200JSONResponse) VisitCreateCollectionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateCollection201JSONResponse Collection
+
+func (response CreateCollection201JSONResponse) VisitCreateCollectionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateCollectiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateCollectiondefaultApplicationProblemPlusJSONResponse) VisitCreateCollectionResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1824,6 +2057,12 @@ type StrictServerInterface interface {
 	// Ready The service answers look-ups
 	// (GET /readyz)
 	Ready(ctx context.Context, request ReadyRequestObject) (ReadyResponseObject, error)
+	// ListCollections List collections in the order of their names
+	// (GET /v1/collections)
+	ListCollections(ctx context.Context, request ListCollectionsRequestObject) (ListCollectionsResponseObject, error)
+	// CreateCollection Create a collection
+	// (POST /v1/collections)
+	CreateCollection(ctx context.Context, request CreateCollectionRequestObject) (CreateCollectionResponseObject, error)
 	// ListDocuments List documents in the order of their registration
 	// (GET /v1/documents)
 	ListDocuments(ctx context.Context, request ListDocumentsRequestObject) (ListDocumentsResponseObject, error)
@@ -1963,6 +2202,77 @@ func (sh *strictHandler) Ready(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(ReadyResponseObject); ok {
 		return validResponse.VisitReadyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListCollections operation middleware
+func (sh *strictHandler) ListCollections(ctx echo.Context, params ListCollectionsParams) error {
+	var request ListCollectionsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListCollections(ctx.Request().Context(), request.(ListCollectionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListCollections")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListCollectionsResponseObject); ok {
+		return validResponse.VisitListCollectionsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateCollection operation middleware
+func (sh *strictHandler) CreateCollection(ctx echo.Context) error {
+	var request CreateCollectionRequestObject
+
+	var body CreateCollectionJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateCollection(ctx.Request().Context(), request.(CreateCollectionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateCollection")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateCollectionResponseObject); ok {
+		return validResponse.VisitCreateCollectionResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

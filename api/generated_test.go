@@ -139,7 +139,7 @@ func TestGenerated(t *testing.T) {
 		}
 		var fields []string
 		for range rng.IntN(4) {
-			fields = append(fields, fmt.Sprintf("%q:%s", pick("text", "text", "seen_at", "title", "classification", "published_at", "source", "prefix", "department", "collection", "Text", "x"), value()))
+			fields = append(fields, fmt.Sprintf("%q:%s", pick("text", "text", "seen_at", "title", "classification", "published_at", "source", "prefix", "department", "collection", "name", "kind", "density", "Text", "x"), value()))
 		}
 		return "{" + strings.Join(fields, ",") + "}" + pick("", "", "", "", " ", "x", "{}")
 	}

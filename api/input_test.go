@@ -180,6 +180,17 @@ func TestJSONInput(t *testing.T) {
 		{"prefix too long", "/v1/registrations", `{"source":"a","prefix":"` + strings.Repeat("p", 1025) + `"}`, complaint{400, "/prefix must have at most 1024 characters"}},
 		{"no department", "/v1/registrations", `{"source":"a","department":"` + canary + `"}`, complaint{400, "/department must match"}},
 		{"no collection", "/v1/registrations", `{"source":"a","collection":"` + canary + `"}`, complaint{400, "/collection must match"}},
+		{"name missing", "/v1/collections", `{"kind":"public"}`, complaint{400, "/name is required"}},
+		{"name empty", "/v1/collections", `{"name":""}`, complaint{400, "/name must"}},
+		{"no name", "/v1/collections", `{"name":"` + canary + `"}`, complaint{400, "/name must match"}},
+		{"a path", "/v1/collections", `{"name":"a/b"}`, complaint{400, "/name must match"}},
+		{"name too long", "/v1/collections", `{"name":"` + strings.Repeat("n", 101) + `"}`, complaint{400, "/name must have at most 100 characters"}},
+		{"no kind", "/v1/collections", `{"name":"a","kind":"` + canary + `"}`, complaint{400, "/kind must be one of"}},
+		{"kind empty", "/v1/collections", `{"name":"a","kind":""}`, complaint{400, "/kind must be one of"}},
+		{"no density", "/v1/collections", `{"name":"a","density":` + quoted + `}`, complaint{400, "/density must be one of"}},
+		{"density in numbers", "/v1/collections", `{"name":"a","density":5}`, complaint{400, "/density must be"}},
+		{"owned by none", "/v1/collections", `{"name":"a","department":"` + canary + `"}`, complaint{400, "/department must match"}},
+		{"unknown about it", "/v1/collections", `{"name":"a","window":` + quoted + `}`, complaint{400, "/window"}},
 		{"unknown source", "/v1/registrations", `{"source":"` + canary + `"}`, complaint{404, ""}},
 	} {
 		h.refused(c.name, h.json("POST", c.path, c.body), c.want)
@@ -247,7 +258,7 @@ func TestContentTypes(t *testing.T) {
 	if a := read[MatchAnswer](do(t, h.http, r).want(200)); a.Verdict != "too_short" {
 		t.Errorf("%s: %+v", mixed, a)
 	}
-	for path, method := range map[string]string{"/v1/documents": "POST", "/v1/documents/doc_a": "PATCH", "/v1/registrations": "POST"} {
+	for path, method := range map[string]string{"/v1/documents": "POST", "/v1/documents/doc_a": "PATCH", "/v1/registrations": "POST", "/v1/collections": "POST"} {
 		r := h.request(method, path, strings.NewReader(body), "Content-Type", "image/png")
 		h.refused(path, do(t, h.http, r), complaint{415, "Accepted: "})
 	}
@@ -281,6 +292,9 @@ func TestParameters(t *testing.T) {
 		"/v1/documents?limit=%zz":                          "the query string is malformed",
 		"/v1/documents?Limit=5":                            "Limit unknown parameter",
 		"/v1/registrations?limit=0":                        "limit must be from 1 to 1000",
+		"/v1/collections?limit=0":                          "limit must be from 1 to 1000",
+		"/v1/collections?kind=public":                      "kind unknown parameter",
+		"/v1/collections?cursor=AAAAAAAAAAAAAAAAAAAAAA":    "cursor was not given by this list",
 		"/v1/documents/doc_a?version=1":                    "version unknown parameter",
 		"/v1/documents/doc_a/pages/1?version=0":            "version must be from 1 to 1000000",
 		"/v1/documents/doc_a/pages/1?version=new":          "version",

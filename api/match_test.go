@@ -100,7 +100,7 @@ func TestSpans(t *testing.T) {
 			t.Fatalf("%s has only %d code points", name, len(points))
 		}
 		excerpt := string(points[len(points)/4 : len(points)/4+600])
-		for _, before := range []string{"", "𝒳 \u200b\ufeff é ", strings.Repeat("\u0640\u064b ", 50)} {
+		for _, before := range []string{"", "𝒳 \u200b\ufeff é nota bene ", strings.Repeat("\u0640\u064b ", 50)} {
 			text := before + excerpt + " — " + prose(3, 20)
 			a := h.lookUpText(h.http, text, "")
 			if a.Verdict != "unauthorized" || len(a.Matches) != 1 || a.Matches[0].Document.ID != d.ID {

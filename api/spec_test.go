@@ -88,6 +88,7 @@ func TestOtherMethods(t *testing.T) {
 		"/livez":                 {"GET"},
 		"/v1/match":              {"POST"},
 		"/v1/documents":          {"GET", "POST"},
+		"/v1/collections":        {"GET", "POST"},
 		"/v1/documents/doc_a":    {"DELETE", "GET", "PATCH"},
 		"/v1/registrations/job_": {"DELETE", "GET"},
 	} {

@@ -12,9 +12,9 @@
 //     another keyboard, read by a machine or disguised on purpose share one class:
 //     ك and ک, Cyrillic а and Latin a, rn-like n, u and r, 0 and o. Folding maps one
 //     character to one class, so it moves nothing.
-//  3. Grams. A gram looks at 18 consecutive characters (k = [GramSpan]) but samples
-//     only the 11 at the ones of [Seed]. Errors cluster in few characters; a seed with
-//     holes lets more grams survive them than 11 characters in a row would (spaced
+//  3. Grams. A gram looks at 16 consecutive characters (k = [GramSpan]) but samples
+//     only the 10 at the ones of [Seed]. Errors cluster in few characters; a seed with
+//     holes lets more grams survive them than 10 characters in a row would (spaced
 //     seeds: Ma, Tromp and Li, "PatternHunter", Bioinformatics 18, 2002).
 //  4. Selection. Of every w consecutive grams of a document one is kept: those
 //     that begin at characters 0, w, 2w and so on ([Window]).

@@ -208,14 +208,14 @@ func FuzzGuarantee(f *testing.F) {
 // TestShorterThanGram: what is shorter than a gram has no fingerprint to share.
 func TestShorterThanGram(t *testing.T) {
 	key := testKey(1)
-	if g := Grams(key, Normalize("only seventeen chars")); len(g) != 1 {
-		t.Fatalf("18 characters: %d grams", len(g))
+	if g := Grams(key, Normalize("only fifteen chars")); len(g) != 1 {
+		t.Fatalf("16 characters: %d grams", len(g))
 	}
-	if g := Grams(key, Normalize("only seventeen char")); len(g) != 0 {
-		t.Fatalf("17 characters: %d grams", len(g))
+	if g := Grams(key, Normalize("only fifteen char")); len(g) != 0 {
+		t.Fatalf("15 characters: %d grams", len(g))
 	}
 	b := NewBuilder(key, Dense)
-	b.AddPage(1, "only seventeen char")
+	b.AddPage(1, "only fifteen char")
 	b.AddPage(2, "")
 	if len(b.Hashes()) != 0 {
 		t.Fatal("a short document has fingerprints")
@@ -403,17 +403,17 @@ func TestOtherKey(t *testing.T) {
 }
 
 func TestWindow(t *testing.T) {
-	for _, w := range []Window{1, Dense, Sparse, 23} {
+	for _, w := range []Window{1, Dense, Sparse, 24} {
 		if err := w.Validate(); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, w := range []Window{-1, 0, 24, 1000} {
+	for _, w := range []Window{-1, 0, 25, 1000} {
 		if w.Validate() == nil {
 			t.Errorf("window %d is taken", w)
 		}
 	}
-	if Dense.Hits(Guarantee) != 9 || Sparse.Hits(Guarantee) != 2 || Dense.Hits(17) != 0 {
+	if Dense.Hits(Guarantee) != 9 || Sparse.Hits(Guarantee) != 2 || Dense.Hits(15) != 0 {
 		t.Error("the package comment counts otherwise")
 	}
 }

@@ -6,16 +6,16 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Seed tells which characters of a gram count. It has weight 11 and overlaps
+// Seed tells which characters of a gram count. It has weight 10 and overlaps
 // little with itself when shifted, so that one error spoils few neighboring
 // grams.
-const Seed = "111010010100110111"
+const Seed = "1110100110010111"
 
 // GramSpan is the length of a gram in normalized characters (k).
 const GramSpan = len(Seed)
 
 // GramWeight is how many characters a gram samples.
-const GramWeight = 11
+const GramWeight = 10
 
 // SeedOffsets lists the offsets of the characters that a gram samples.
 func SeedOffsets() []int { return parseSeed(Seed) }

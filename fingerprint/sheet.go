@@ -11,6 +11,8 @@ type Builder struct {
 	hashes  []Hash
 	places  placesWriter
 	pages   []PageSize
+	anchors int // characters from classes[0] to the next gram that may be an anchor
+	sketch  sketcher
 }
 
 // PageSize is how much stands on a page.
@@ -45,13 +47,18 @@ func (b *Builder) AddPage(number int, text string) {
 
 // keep fingerprints every gram that is complete.
 func (b *Builder) keep() {
-	for b.next+GramSpan <= len(b.classes) {
+	for ; b.next+GramSpan <= len(b.classes); b.next += int(b.window) {
 		b.hashes = append(b.hashes, b.key.Seal(b.seed.hash(b.classes[b.next:b.next+GramSpan])))
-		b.next += int(b.window)
 	}
-	if done := min(b.next, len(b.classes)); done > 0 {
+	for ; b.anchors+GramSpan <= len(b.classes); b.anchors++ {
+		if gram := b.classes[b.anchors : b.anchors+GramSpan]; isAnchor(gram) {
+			b.sketch.add(b.key.Seal(b.seed.hash(gram)))
+		}
+	}
+	if done := min(b.next, b.anchors, len(b.classes)); done > 0 {
 		b.classes = b.classes[:copy(b.classes, b.classes[done:])]
 		b.next -= done
+		b.anchors -= done
 	}
 }
 
@@ -65,3 +72,6 @@ func (b *Builder) Pages() []PageSize { return b.pages }
 // Places returns the map from the document's normalized characters to its pages,
 // encoded. See [ParsePlaces].
 func (b *Builder) Places() []byte { return b.places.bytes() }
+
+// Sketch is a sample of the document's grams so far.
+func (b *Builder) Sketch() Sketch { return b.sketch.sketch() }

@@ -214,7 +214,7 @@ func (h *house) matchable(t *testing.T, id storage.DocumentID, version int, text
 		t.Fatal(err)
 	}
 	for i, list := range answer.Lists {
-		if !slices.Contains(list.Postings, storage.Posting{Ordinal: v.Ordinal, Position: uint32(i * int(v.Window))}) {
+		if !slices.Contains(list.Postings, storage.Posting{Ordinal: v.Ordinal, Position: uint32(i * int(v.Window)), Window: v.Window}) {
 			return false
 		}
 	}

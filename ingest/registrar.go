@@ -95,7 +95,6 @@ type Registrar struct {
 	extractor Extractor
 	archive   Archive // nil: uploads are not kept
 	key       *fingerprint.Key
-	window    fingerprint.Window
 
 	outage                  time.Duration // maxOutage but in tests
 	contentKey, revisionKey []byte
@@ -112,17 +111,13 @@ type Config struct {
 	Extractor Extractor
 	Archive   Archive
 	Key       *fingerprint.Key
-	Window    fingerprint.Window // of new documents; Dense if 0
 }
 
 // NewRegistrar starts a registrar. Before it takes the first file it makes index
 // and registry agree about what was half done when the program last ended.
 func NewRegistrar(ctx context.Context, c Config) (*Registrar, error) {
-	if c.Window == 0 {
-		c.Window = fingerprint.Dense
-	}
 	r := &Registrar{
-		index: c.Index, registry: c.Registry, extractor: c.Extractor, archive: c.Archive, key: c.Key, window: c.Window,
+		index: c.Index, registry: c.Registry, extractor: c.Extractor, archive: c.Archive, key: c.Key,
 		outage:      maxOutage,
 		contentKey:  c.Key.Derive("content hash", sha256.Size),
 		revisionKey: c.Key.Derive("revision hash", sha256.Size),
@@ -305,9 +300,15 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 			return nil, fmt.Errorf("archive file: %w", err)
 		}
 	}
-	b := fingerprint.NewBuilder(r.key, r.window)
+	// Asked for every file anew, microseconds after milliseconds of reading it, so
+	// that a collection made while a job runs counts for the rest of the job.
+	collection, err := r.registry.Collection(ctx, f.Collection)
+	if err != nil {
+		return nil, fmt.Errorf("look up collection: %w", err)
+	}
+	b := fingerprint.NewBuilder(r.key, collection.Window)
 	p.version = storage.Version{
-		Content: sum, Size: size, MediaType: reading.MediaType, Window: r.window,
+		Content: sum, Size: size, MediaType: reading.MediaType, Window: collection.Window,
 		Status: string(reading.Status), Reason: reading.Reason,
 	}
 	for i, page := range reading.Pages {
@@ -318,7 +319,7 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 			Number: page.Number, Characters: n.Characters, CodePoints: n.CodePoints, Reader: page.Reader, Reason: page.Reason,
 		})
 	}
-	p.version.Places = b.Places()
+	p.version.Places, p.version.Sketch = b.Places(), b.Sketch().Bytes()
 	p.hashes = b.Hashes()
 	return p, nil
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/storage"
 )
@@ -449,6 +450,82 @@ func TestDeletedMeanwhile(t *testing.T) {
 	h.expect(t, upload("b", words("a, changed")), ingest.Failed, ingest.StatusNotFetched)
 	h.expect(t, upload("b", words("a, changed")), ingest.Registered, ingest.StatusOK)
 	h.agree(t)
+}
+
+// A document is sampled as its collection says when it is registered, whichever
+// department it is of; what was registered before stays as it is. Both are found.
+func TestDensity(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), plan{})
+	window := func(r ingest.Result) fingerprint.Window {
+		t.Helper()
+		_, versions, _, err := h.registry.Document(t.Context(), storage.Everywhere(), r.Document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return versions[r.Version-1].Window
+	}
+	before := h.expect(t, upload("a", words("a")), ingest.Registered, ingest.StatusOK)
+	sparse := storage.Collection{Name: "drafts", Kind: storage.Protected, Department: "works", Window: fingerprint.Sparse}
+	if err := h.registry.AddCollection(t.Context(), sparse); err != nil {
+		t.Fatal(err)
+	}
+	after := h.expect(t, upload("a", words("a, changed")), ingest.Updated, ingest.StatusOK)
+	other := upload("b", words("b"))
+	other.Collection = "minutes"
+	elsewhere := h.expect(t, other, ingest.Registered, ingest.StatusOK)
+	for _, test := range []struct {
+		result ingest.Result
+		text   string
+		want   fingerprint.Window
+	}{
+		{before, words("a"), fingerprint.Dense},
+		{after, words("a, changed"), fingerprint.Sparse},
+		{elsewhere, words("b"), fingerprint.Dense},
+	} {
+		if got := window(test.result); got != test.want {
+			t.Errorf("window %d, want %d", got, test.want)
+		}
+		if !h.matchable(t, test.result.Document, test.result.Version, test.text) {
+			t.Errorf("a document with window %d is not found", test.want)
+		}
+	}
+}
+
+// The sketches of two versions show that they are of one origin, however densely
+// each is sampled; those of strangers show nothing, and a file without text has
+// none.
+func TestSketches(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), plan{})
+	text := strings.Join([]string{words("one"), words("two"), words("three"), words("four"), words("five")}, " ")
+	first := h.expect(t, upload("a", text), ingest.Registered, ingest.StatusOK)
+	sparse := storage.Collection{Name: "drafts", Kind: storage.Protected, Department: "finance", Window: fingerprint.Sparse}
+	if err := h.registry.AddCollection(t.Context(), sparse); err != nil {
+		t.Fatal(err)
+	}
+	h.expect(t, upload("a", "x "+text+" and more"), ingest.Updated, ingest.StatusOK)
+	h.expect(t, upload("b", words("stranger")), ingest.Registered, ingest.StatusOK)
+	h.expect(t, upload("empty", ""), ingest.Registered, ingest.StatusNoText)
+	ordinals, err := h.registry.Ordinals(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored, err := h.registry.Sketches(t.Context(), ordinals)
+	if err != nil || len(ordinals) != 4 || len(stored) != 3 {
+		t.Fatalf("%d sketches of %d versions: %v", len(stored), len(ordinals), err)
+	}
+	var sketches []fingerprint.Sketch
+	for _, o := range ordinals[:3] {
+		sketch, err := fingerprint.ParseSketch(stored[o])
+		if err != nil {
+			t.Fatal(err)
+		}
+		sketches = append(sketches, sketch)
+	}
+	if same, strange := sketches[0].Resemblance(sketches[1]), sketches[0].Resemblance(sketches[2]); same < 0.9 || strange > 0.05 {
+		t.Errorf("versions of document %s resemble each other by %.2f, strangers by %.2f", first.Document, same, strange)
+	}
 }
 
 // After Close nothing is taken, and nobody waits for ever.

@@ -25,6 +25,9 @@ type Posting struct {
 	// Position is the offset of the gram in the document's normalized text, in
 	// characters.
 	Position uint32
+	// Window is that of the sheet: the next fingerprint of the document stands so
+	// many characters further on.
+	Window fingerprint.Window
 }
 
 // List is what the index knows about one fingerprint.

@@ -3,6 +3,8 @@ package storage
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -92,6 +94,10 @@ type Version struct {
 	// (fingerprint.ParsePlaces). It is encrypted at rest, and only Registry.Places
 	// reads it back: other calls leave it nil.
 	Places []byte
+	// Sketch is an encoded sample of the version's grams (fingerprint.ParseSketch),
+	// by which versions of one document are told from documents of different origin.
+	// It is encrypted at rest, and only Registry.Sketches reads it back.
+	Sketch []byte
 }
 
 // Characters is the number of normalized characters of the version.
@@ -110,6 +116,42 @@ type Page struct {
 	CodePoints int    `json:"code_points"` // of the extracted text
 	Reader     string `json:"reader,omitempty"`
 	Reason     string `json:"reason,omitempty"` // why it was not read
+}
+
+// CollectionKind says what it means that a text stands in a collection.
+type CollectionKind string
+
+// The kinds of collection.
+const (
+	Protected   CollectionKind = "protected"   // what leaks
+	Public      CollectionKind = "public"      // what has been published: never alarms
+	Boilerplate CollectionKind = "boilerplate" // what stands in every document, such as letterheads and clauses: never alarms
+)
+
+// Collection is what documents are filed under. Its name is unique in the
+// deployment, so that documents of any department may stand in one. It never
+// changes once it is stored: what was said about a text would change silently
+// with it.
+type Collection struct {
+	Name       string
+	Kind       CollectionKind
+	Department string             // who owns it
+	Window     fingerprint.Window // of documents registered from now on: Dense or Sparse
+	CreatedAt  time.Time
+}
+
+// Validate reports whether everything is said about the collection, in words
+// that there are.
+func (c *Collection) Validate() error {
+	switch {
+	case c.Name == "" || c.Department == "":
+		return errors.New("a collection needs a name and a department")
+	case c.Kind != Protected && c.Kind != Public && c.Kind != Boilerplate:
+		return errors.New("a collection is protected, public or boilerplate")
+	case c.Window != fingerprint.Dense && c.Window != fingerprint.Sparse:
+		return fmt.Errorf("window %d: a collection is dense or sparse", c.Window)
+	}
+	return nil
 }
 
 // SourceKey is where a document came from. Departments and collections do not
@@ -188,6 +230,7 @@ type Match struct {
 	Document Document
 	Version  Version
 	Source   string // the first source of the version, or else of the document
+	Kind     CollectionKind
 }
 
 // DocumentFilter selects documents of a list; zero fields select all.
@@ -251,6 +294,10 @@ type Registry interface {
 	// Places returns the encoded places of a version; nil if it was stored without.
 	Places(ctx context.Context, ordinal Ordinal) ([]byte, error)
 
+	// Sketches returns the sketches of versions. Those of ordinals that are unknown,
+	// or were stored without one, are missing from the answer.
+	Sketches(ctx context.Context, ordinals []Ordinal) (map[Ordinal][]byte, error)
+
 	// Ordinals lists the ordinals of all versions in ascending order.
 	Ordinals(ctx context.Context) ([]Ordinal, error)
 
@@ -271,6 +318,21 @@ type Registry interface {
 	// Delete forgets a document, its versions and its sources, and returns the
 	// ordinals that the index is to forget.
 	Delete(ctx context.Context, scope Scope, id DocumentID) ([]Ordinal, error)
+
+	// AddCollection stores a collection. The same name with the same kind,
+	// department and window again changes nothing; otherwise it is [ErrConflict].
+	AddCollection(ctx context.Context, c Collection) error
+
+	// Collection returns a collection by its name, whoever owns it. One that nobody
+	// added is protected and dense and has no time of creation: documents may be
+	// filed under any name.
+	Collection(ctx context.Context, name string) (Collection, error)
+
+	// Collections lists the collections that were added, in the order of the bytes
+	// of their names. A scope shows the collections of its departments, those of
+	// DefaultDepartment, and those whose text never alarms anywhere: public and
+	// boilerplate ones. Limit and cursors are as in Documents.
+	Collections(ctx context.Context, scope Scope, cursor string, limit int) (collections []Collection, next string, err error)
 
 	// Job returns a bulk registration.
 	Job(ctx context.Context, scope Scope, id JobID) (Job, error)

@@ -9,6 +9,45 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for CollectionKind.
+const (
+	CollectionKindBoilerplate CollectionKind = "boilerplate"
+	CollectionKindProtected   CollectionKind = "protected"
+	CollectionKindPublic      CollectionKind = "public"
+)
+
+// Valid indicates whether the value is a known member of the CollectionKind enum.
+func (e CollectionKind) Valid() bool {
+	switch e {
+	case CollectionKindBoilerplate:
+		return true
+	case CollectionKindProtected:
+		return true
+	case CollectionKindPublic:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Density.
+const (
+	Dense  Density = "dense"
+	Sparse Density = "sparse"
+)
+
+// Valid indicates whether the value is a known member of the Density enum.
+func (e Density) Valid() bool {
+	switch e {
+	case Dense:
+		return true
+	case Sparse:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MatchChannel.
 const (
 	Image MatchChannel = "image"
@@ -35,25 +74,25 @@ func (e MatchChannel) Valid() bool {
 
 // Defines values for MatchDisposition.
 const (
-	Alert             MatchDisposition = "alert"
-	AuthorizedRelease MatchDisposition = "authorized_release"
-	BelowThreshold    MatchDisposition = "below_threshold"
-	Boilerplate       MatchDisposition = "boilerplate"
-	PublicText        MatchDisposition = "public_text"
+	MatchDispositionAlert             MatchDisposition = "alert"
+	MatchDispositionAuthorizedRelease MatchDisposition = "authorized_release"
+	MatchDispositionBelowThreshold    MatchDisposition = "below_threshold"
+	MatchDispositionBoilerplate       MatchDisposition = "boilerplate"
+	MatchDispositionPublicText        MatchDisposition = "public_text"
 )
 
 // Valid indicates whether the value is a known member of the MatchDisposition enum.
 func (e MatchDisposition) Valid() bool {
 	switch e {
-	case Alert:
+	case MatchDispositionAlert:
 		return true
-	case AuthorizedRelease:
+	case MatchDispositionAuthorizedRelease:
 		return true
-	case BelowThreshold:
+	case MatchDispositionBelowThreshold:
 		return true
-	case Boilerplate:
+	case MatchDispositionBoilerplate:
 		return true
-	case PublicText:
+	case MatchDispositionPublicText:
 		return true
 	default:
 		return false
@@ -62,31 +101,31 @@ func (e MatchDisposition) Valid() bool {
 
 // Defines values for MatchAnswerVerdict.
 const (
-	Authorized   MatchAnswerVerdict = "authorized"
-	Incomplete   MatchAnswerVerdict = "incomplete"
-	NoMatch      MatchAnswerVerdict = "no_match"
-	Public       MatchAnswerVerdict = "public"
-	TooShort     MatchAnswerVerdict = "too_short"
-	Unauthorized MatchAnswerVerdict = "unauthorized"
-	Unreadable   MatchAnswerVerdict = "unreadable"
+	MatchAnswerVerdictAuthorized   MatchAnswerVerdict = "authorized"
+	MatchAnswerVerdictIncomplete   MatchAnswerVerdict = "incomplete"
+	MatchAnswerVerdictNoMatch      MatchAnswerVerdict = "no_match"
+	MatchAnswerVerdictPublic       MatchAnswerVerdict = "public"
+	MatchAnswerVerdictTooShort     MatchAnswerVerdict = "too_short"
+	MatchAnswerVerdictUnauthorized MatchAnswerVerdict = "unauthorized"
+	MatchAnswerVerdictUnreadable   MatchAnswerVerdict = "unreadable"
 )
 
 // Valid indicates whether the value is a known member of the MatchAnswerVerdict enum.
 func (e MatchAnswerVerdict) Valid() bool {
 	switch e {
-	case Authorized:
+	case MatchAnswerVerdictAuthorized:
 		return true
-	case Incomplete:
+	case MatchAnswerVerdictIncomplete:
 		return true
-	case NoMatch:
+	case MatchAnswerVerdictNoMatch:
 		return true
-	case Public:
+	case MatchAnswerVerdictPublic:
 		return true
-	case TooShort:
+	case MatchAnswerVerdictTooShort:
 		return true
-	case Unauthorized:
+	case MatchAnswerVerdictUnauthorized:
 		return true
-	case Unreadable:
+	case MatchAnswerVerdictUnreadable:
 		return true
 	default:
 		return false
@@ -183,11 +222,44 @@ func (e Status) Valid() bool {
 	}
 }
 
+// Collection defines model for Collection.
+type Collection struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Density How many fingerprints are kept of a document: `dense` recognizes noisy copies, `sparse` takes a quarter of the space. Both keep the guarantee.
+	Density Density `json:"density"`
+
+	// Department A path in the department tree.
+	//
+	// Examples: finance/budget-wing
+	Department Department `json:"department"`
+
+	// Kind `protected` (what leaks), `public` (what has been published) or `boilerplate` (what stands in every document, such as letterheads). What stands in public
+	// or boilerplate collections too never alarms.
+	Kind CollectionKind `json:"kind"`
+	Name Name           `json:"name"`
+}
+
+// CollectionKind `protected` (what leaks), `public` (what has been published) or `boilerplate` (what stands in every document, such as letterheads). What stands in public
+// or boilerplate collections too never alarms.
+type CollectionKind string
+
+// CollectionList defines model for CollectionList.
+type CollectionList struct {
+	Items []Collection `json:"items"`
+
+	// NextCursor Empty at the end.
+	NextCursor string `json:"next_cursor"`
+}
+
 // Containment How much of one side stands in the other, as shares of normalized characters.
 type Containment struct {
 	Document float64 `json:"document"`
 	Query    float64 `json:"query"`
 }
+
+// Density How many fingerprints are kept of a document: `dense` recognizes noisy copies, `sparse` takes a quarter of the space. Both keep the guarantee.
+type Density string
 
 // Department A path in the department tree.
 //
@@ -520,6 +592,30 @@ type JobID = string
 // Limit defines model for Limit.
 type Limit = int
 
+// ListCollectionsParams defines parameters for ListCollections.
+type ListCollectionsParams struct {
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// CreateCollectionJSONBody defines parameters for CreateCollection.
+type CreateCollectionJSONBody struct {
+	// Density How many fingerprints are kept of a document: `dense` recognizes noisy copies, `sparse` takes a quarter of the space. Both keep the guarantee.
+	Density Density `json:"density,omitempty,omitzero"`
+
+	// Department A path in the department tree.
+	//
+	// Examples: finance/budget-wing
+	Department Department `json:"department,omitempty,omitzero"`
+
+	// Kind `protected` (what leaks), `public` (what has been published) or `boilerplate` (what stands in every document, such as letterheads). What stands in public
+	// or boilerplate collections too never alarms.
+	Kind CollectionKind `json:"kind,omitempty,omitzero"`
+	Name Name           `json:"name"`
+}
+
 // ListDocumentsParams defines parameters for ListDocuments.
 type ListDocumentsParams struct {
 	// Department This department and all below it.
@@ -605,6 +701,9 @@ type StartRegistrationJSONBody struct {
 type WatchRegistrationParams struct {
 	LastEventID string `json:"Last-Event-ID,omitempty,omitzero"`
 }
+
+// CreateCollectionJSONRequestBody defines body for CreateCollection for application/json ContentType.
+type CreateCollectionJSONRequestBody CreateCollectionJSONBody
 
 // RegisterDocumentMultipartRequestBody defines body for RegisterDocument for multipart/form-data ContentType.
 type RegisterDocumentMultipartRequestBody RegisterDocumentMultipartBody

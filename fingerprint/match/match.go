@@ -3,19 +3,20 @@
 //
 // A suspect text is normalized and all of its grams are looked up. Every
 // posting that comes back is a hit: gram q of the suspect stands at position p
-// of a document. What the two texts share lies on a diagonal, p - q constant;
-// strangers scatter. So, for each document:
+// of a document. Then:
 //
-//  1. Hits are sorted by diagonal, and the band of diagonals with the most
-//     evidence is taken: a copied passage, though characters were lost or gained
-//     on the way. The band is cut into passages where it has long gaps. What is
-//     left is searched again, for other passages of the same document.
-//  2. Evidence is counted in bits: a hit says as much as its gram is rare in the
-//     index, and of grams that overlap each sampled character counts once. The
-//     best band decides.
-//  3. From how the hits line up follows how many documents of an index of this
-//     size would match this well by chance. Below [ChanceThreshold] the match is an alert,
-//     above it is reported, on request, as below the threshold.
+//  1. Chains. The hits of a document are put into sequences that advance in both
+//     texts, with a price for characters that are lost or gained on the way and for
+//     fingerprints that are missing (chain.go). A chain is a passage.
+//  2. Evidence. A chain is weighed by what copies have and strangers have not:
+//     islands of hits, one after the other, in line; or a long run with nothing
+//     missing (score.go).
+//  3. Suppression. Characters of the suspect that stand in public text, in
+//     boilerplate, or in many documents of different origin do not count
+//     (suppress.go).
+//  4. Chance. From the evidence that is left follows how many documents would match
+//     this well if nothing had leaked. Below [ChanceThreshold] the match is an alert.
+//  5. Families. Of several versions of a document the closest is named.
 //
 // The guarantee of package fingerprint carries over: a run of
 // fingerprint.Guarantee characters leaves at least two hits in line at every
@@ -57,9 +58,6 @@ const (
 
 	// maxPassages is how many passages of one document are told apart.
 	maxPassages = 64
-
-	// maxBands is how many bands of one document are looked into, passages or not.
-	maxBands = 2 * maxPassages
 )
 
 // Index is the part of storage.Index that matching needs.
@@ -71,6 +69,7 @@ type Index interface {
 type Documents interface {
 	Matches(ctx context.Context, scope storage.Scope, ordinals []storage.Ordinal) (map[storage.Ordinal]storage.Match, error)
 	Places(ctx context.Context, ordinal storage.Ordinal) ([]byte, error)
+	Sketches(ctx context.Context, ordinals []storage.Ordinal) (map[storage.Ordinal][]byte, error)
 }
 
 // Matcher answers look-ups. It keeps no state.
@@ -123,8 +122,9 @@ type Report struct {
 	// partial if there are any.
 	Missing []string
 	// Characters is the length of the suspect in normalized characters.
-	Characters int
-	Matches    []Match
+	Characters  int
+	Matches     []Match
+	Explanation Explanation
 }
 
 // Match is one document that the suspect shows.
@@ -145,6 +145,15 @@ type Match struct {
 	// Characters is how many normalized characters of the suspect matched.
 	Characters int
 	Passages   []Passage
+	// Versions are other versions of the document, and other documents of its
+	// family, that show the same passages and are less close.
+	Versions []Relative
+}
+
+// Relative is another member of a match's family.
+type Relative struct {
+	Document storage.DocumentID
+	Version  int
 }
 
 // Passage is one aligned region. One that runs over the end of a page is a
@@ -158,36 +167,52 @@ type Passage struct {
 	Similarity float64
 }
 
+// Explanation says how a look-up came to its answer.
+type Explanation struct {
+	// Asked is how many different fingerprints the suspect has, Found how many of
+	// them stand in the index.
+	Asked, Found int
+	// Common fingerprints stand in so many places that not all were read.
+	Common int
+	// Public and Boilerplate are how many characters of the suspect do not count,
+	// because they stand in public text or in boilerplate.
+	Public, Boilerplate int
+	// Nearest is the best match below the threshold, if no match is above.
+	Nearest *Match
+}
+
 // Match looks a text up.
 func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 	text := fingerprint.Normalize(q.Text)
-	report := &Report{Characters: text.Len()}
-	search, err := m.search(ctx, text)
+	s, err := m.search(ctx, text)
 	if err != nil {
 		return nil, err
 	}
-	report.IndexVersion, report.Missing = search.version, search.missing
-
-	candidates := search.candidates()
-	ordinals := make([]storage.Ordinal, len(candidates))
-	for i, c := range candidates {
-		ordinals[i] = c.ordinal
+	report := &Report{
+		IndexVersion: s.version, Missing: s.missing, Characters: text.Len(),
+		Explanation: Explanation{Asked: s.asked, Found: s.found, Common: s.common},
 	}
-	var known map[storage.Ordinal]storage.Match
-	if len(ordinals) > 0 {
-		if known, err = m.Documents.Matches(ctx, q.Scope, ordinals); err != nil {
-			return nil, fmt.Errorf("look up candidates: %w", err)
-		}
+	candidates, err := m.identify(ctx, s, s.candidates())
+	if err != nil {
+		return nil, err
 	}
-	// Versions of one document are one match: the best of them.
-	seen := map[storage.DocumentID]bool{}
+	suppressed, err := m.suppress(ctx, s, candidates, q.SeenAt)
+	if err != nil {
+		return nil, err
+	}
+	report.Explanation.Public, report.Explanation.Boilerplate = suppressed.count(PublicText), suppressed.count(Boilerplate)
 	for _, c := range candidates {
-		k, ok := known[c.ordinal]
-		if !ok || seen[k.Document.ID] || len(report.Matches) == maxMatches {
-			continue
-		}
-		seen[k.Document.ID] = true
-		match, err := m.evidence(ctx, text, c, k, chance(c, k.Version.Window, search))
+		c.judge(s, suppressed, q.SeenAt)
+	}
+	candidates = slices.DeleteFunc(candidates, func(c *candidate) bool { return !q.Scope.Covers(c.known.Document.Department) })
+	if err := m.gather(ctx, candidates); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(candidates, func(a, b *candidate) int {
+		return cmp.Or(rank(a.disposition, b.disposition), cmp.Compare(a.chance, b.chance), cmp.Compare(a.known.Document.ID, b.known.Document.ID))
+	})
+	for _, c := range candidates[:min(len(candidates), maxMatches)] {
+		match, err := m.match(ctx, text, c, suppressed)
 		if err != nil {
 			return nil, err
 		}
@@ -197,10 +222,49 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Document.ID, b.Document.ID))
 	})
 	report.Verdict = verdict(report)
+	if i := slices.IndexFunc(report.Matches, func(m Match) bool { return m.Disposition == BelowThreshold }); i >= 0 && report.Verdict != Unauthorized {
+		nearest := report.Matches[i]
+		report.Explanation.Nearest = &nearest
+	}
 	if !q.Suppressed {
 		report.Matches = slices.DeleteFunc(report.Matches, func(m Match) bool { return m.Disposition != Alert })
 	}
 	return report, nil
+}
+
+// rank puts alerts first: they are told whatever else is left out.
+func rank(a, b Disposition) int {
+	switch {
+	case a == b:
+		return 0
+	case a == Alert:
+		return -1
+	case b == Alert:
+		return 1
+	}
+	return 0
+}
+
+// identify asks the registry what the best candidates are. Those that it does
+// not know were deleted. It asks without regard to the caller's scope: what is
+// public or boilerplate is so for everybody.
+func (m *Matcher) identify(ctx context.Context, s *search, candidates []*candidate) ([]*candidate, error) {
+	if len(candidates) == 0 {
+		return nil, nil
+	}
+	ordinals := make([]storage.Ordinal, len(candidates))
+	for i, c := range candidates {
+		ordinals[i] = c.ordinal
+	}
+	known, err := m.Documents.Matches(ctx, storage.Everywhere(), ordinals)
+	if err != nil {
+		return nil, fmt.Errorf("look up candidates: %w", err)
+	}
+	return slices.DeleteFunc(candidates, func(c *candidate) bool {
+		k, ok := known[c.ordinal]
+		c.known = k
+		return !ok
+	}), nil
 }
 
 // verdict condenses a report that still holds its suppressed matches.
@@ -224,15 +288,12 @@ func verdict(r *Report) Verdict {
 	return NoMatch
 }
 
-// evidence turns a candidate into a match, with its passages on the pages.
-func (m *Matcher) evidence(ctx context.Context, text *fingerprint.Text, c candidate, k storage.Match, chance float64) (Match, error) {
+// match turns a candidate into a match, with its passages on the pages.
+func (m *Matcher) match(ctx context.Context, text *fingerprint.Text, c *candidate, sup *suppression) (Match, error) {
+	k := c.known
 	match := Match{
-		Document: k.Document, Version: k.Version.Number, Source: k.Source,
-		Score: score(chance), ExpectedByChance: expected(chance),
-		Disposition: Alert,
-	}
-	if match.ExpectedByChance > ChanceThreshold {
-		match.Disposition = BelowThreshold
+		Document: k.Document, Version: k.Version.Number, Source: k.Source, Disposition: c.disposition,
+		Score: score(c.chance), ExpectedByChance: expected(c.chance), Versions: c.versions,
 	}
 	encoded, err := m.Documents.Places(ctx, c.ordinal)
 	if err != nil {
@@ -243,25 +304,34 @@ func (m *Matcher) evidence(ctx context.Context, text *fingerprint.Text, c candid
 		return Match{}, fmt.Errorf("read places of %s version %d: %w: %w", k.Document.ID, k.Version.Number, storage.ErrCorrupt, err)
 	}
 	inDocument := 0
-	for _, p := range c.passages {
-		match.Characters += p.query.Len()
-		inDocument += p.document.Len()
-		similarity := p.similarity(k.Version.Window)
-		for _, place := range places.Of(p.document) {
+	for _, l := range c.chains {
+		if c.disposition == Alert && len(l.without(sup).hits) == 0 {
+			continue // does not count
+		}
+		r := l.extended(text.Len(), places.Len())
+		counted := r.query.Len()
+		if c.disposition == Alert || c.disposition == BelowThreshold {
+			counted -= sup.within(r.query)
+		}
+		match.Characters += counted
+		inDocument += counted * r.document.Len() / r.query.Len()
+		similarity := l.similarity()
+		for _, place := range places.Of(r.document) {
 			match.Passages = append(match.Passages, Passage{
-				Query:      text.Source(p.project(place.Characters)),
+				Query:      text.Source(r.project(place.Characters)),
 				Place:      place,
 				Similarity: similarity,
 			})
 		}
 	}
-	match.Query = share(match.Characters, text.Len())
-	match.InDocument = share(inDocument, places.Len())
-	if match.Disposition == Alert {
-		match.Reason = fmt.Sprintf("%d of %d characters stand in this document", match.Characters, text.Len())
-	} else {
-		match.Reason = fmt.Sprintf("%d of %d characters stand in this document, which may be chance", match.Characters, text.Len())
+	slices.SortFunc(match.Passages, func(a, b Passage) int { return cmp.Compare(a.Query.Start, b.Query.Start) })
+	match.Characters = min(match.Characters, text.Len())
+	match.Query = share(match.Characters, text.Len()-sup.within(fingerprint.Span{End: text.Len()}))
+	if c.disposition != Alert && c.disposition != BelowThreshold {
+		match.Query = share(match.Characters, text.Len())
 	}
+	match.InDocument = share(inDocument, places.Len())
+	match.Reason = c.reason(match.Characters, text.Len())
 	return match, nil
 }
 

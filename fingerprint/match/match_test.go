@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
@@ -23,6 +24,7 @@ type library struct {
 	key     *fingerprint.Key
 	entries map[storage.Ordinal]storage.Match
 	places  map[storage.Ordinal][]byte
+	sketch  map[storage.Ordinal][]byte
 	pages   map[storage.Ordinal][]string
 	next    storage.Ordinal
 
@@ -34,7 +36,7 @@ func newLibrary() *library {
 	key := fingerprint.NewKey()
 	return &library{
 		Memory: storagetest.NewMemory(key.Params()), key: key,
-		entries: map[storage.Ordinal]storage.Match{}, places: map[storage.Ordinal][]byte{}, pages: map[storage.Ordinal][]string{},
+		entries: map[storage.Ordinal]storage.Match{}, places: map[storage.Ordinal][]byte{}, sketch: map[storage.Ordinal][]byte{}, pages: map[storage.Ordinal][]string{},
 	}
 }
 
@@ -63,6 +65,21 @@ func (l *library) Places(_ context.Context, o storage.Ordinal) ([]byte, error) {
 	return l.places[o], nil
 }
 
+func (l *library) Sketches(_ context.Context, ordinals []storage.Ordinal) (map[storage.Ordinal][]byte, error) {
+	found := map[storage.Ordinal][]byte{}
+	for _, o := range ordinals {
+		found[o] = l.sketch[o]
+	}
+	return found, nil
+}
+
+// file puts the document that was added last into a collection of a kind.
+func (l *library) file(kind storage.CollectionKind, published time.Time) {
+	e := l.entries[l.next]
+	e.Kind, e.Document.PublishedAt = kind, published
+	l.entries[l.next] = e
+}
+
 // add registers a version of a document.
 func (l *library) add(t testing.TB, id, department string, version int, w fingerprint.Window, pages ...string) {
 	t.Helper()
@@ -80,6 +97,7 @@ func (l *library) add(t testing.TB, id, department string, version int, w finger
 		Source:   "s3://records/" + id,
 	}
 	l.places[l.next] = b.Places()
+	l.sketch[l.next] = b.Sketch().Bytes()
 	l.pages[l.next] = pages
 }
 
@@ -346,8 +364,12 @@ func TestRepetitive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if most := 25 * maxRepeats * maxPostings; len(s.hits) > most {
-			t.Errorf("text %d: %d hits, at most %d expected", i, len(s.hits), most)
+		hits := 0
+		for _, g := range s.groups {
+			hits += len(g.hits)
+		}
+		if most := 25 * maxRepeats * maxPostings; hits > most {
+			t.Errorf("text %d: %d hits, at most %d expected", i, hits, most)
 		}
 		l.match(t, Query{Text: text, Suppressed: true})
 	}
@@ -392,84 +414,124 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
-// TestChance: the longer the run, the less likely by chance; a gap makes it
-// likelier, and so does a larger index.
-func TestChance(t *testing.T) {
-	const w = fingerprint.Dense
-	evidence := func(postings int64, gap, n int) float64 {
-		s := &search{grams: 300, postings: postings, bits: make([]float32, 300)}
-		var r region
-		for i := range n {
-			at := uint32(i * int(w))
-			if i >= n/2 {
-				at += uint32(gap)
-			}
-			r.hits = append(r.hits, hit{1, 1000 + at, at})
-			s.bits[at] = maxRarity
+// inLine is a chain of n hits in line, the second half of them further on.
+func inLine(w fingerprint.Window, n, gap int) chain {
+	c := chain{window: w}
+	for i := range n {
+		at := uint32(i * int(w))
+		if i >= n/2 {
+			at += uint32(gap)
 		}
-		return chance(candidate{passages: []region{r}}, w, s)
+		c.hits = append(c.hits, hit{1, 1000 + at, at})
 	}
-	last := 1.0
-	for n := 4; n < 30; n++ {
-		whole := evidence(1e6, 0, n)
-		if whole >= last {
-			t.Errorf("%d fingerprints in line: %v, one less: %v", n, whole, last)
-		}
-		if broken := evidence(1e6, 2*int(w), n); n >= 8 && broken <= whole {
-			t.Errorf("%d fingerprints: %v with a gap, %v without", n, broken, whole)
-		}
-		if larger := evidence(1e9, 0, n); larger <= whole {
-			t.Errorf("%d fingerprints: %v in a large index, %v in a small one", n, larger, whole)
-		}
-		last = whole
-	}
-	// What the guarantee leaves is enough in an index of a million documents.
-	if c := expected(evidence(1.6e9, 0, w.Hits(fingerprint.Guarantee))); c > ChanceThreshold {
-		t.Errorf("a run of %d characters in a large index: %v", fingerprint.Guarantee, c)
-	}
+	return c
 }
 
-// hitsOf are hits of one document at pairs of suspect gram and document position.
-func hitsOf(o storage.Ordinal, pairs ...[2]uint32) []hit {
-	var hits []hit
-	for _, p := range pairs {
-		hits = append(hits, hit{o, p[1], p[0]})
-	}
-	slices.SortFunc(hits, func(a, b hit) int {
-		return cmp.Or(cmp.Compare(a.diagonal(), b.diagonal()), cmp.Compare(a.query, b.query))
-	})
-	return hits
-}
-
-func rareSearch(hits []hit) *search {
-	s := &search{grams: 1000, postings: 1e6, hits: hits, bits: make([]float32, 1000)}
+func rareSearch(grams int) *search {
+	s := &search{grams: grams, opportunities: 1, bits: make([]float32, grams), repeated: make([]bool, grams)}
 	for i := range s.bits {
 		s.bits[i] = maxRarity
 	}
 	return s
 }
 
-// TestIndependent: what a document shows does not depend on the documents that
-// were weighed before it.
-func TestIndependent(t *testing.T) {
-	// The first document has hits over the same grams that come to nothing: too far
-	// apart to be one passage.
-	stray := hitsOf(1, [2]uint32{100, 5100}, [2]uint32{200, 5200})
-	real := hitsOf(2, [2]uint32{100, 900}, [2]uint32{105, 905}, [2]uint32{200, 1000}, [2]uint32{205, 1005})
-	alone := rareSearch(real).candidates()
-	after := rareSearch(slices.Concat(stray, real)).candidates()
-	if len(alone) != 1 || len(after) != 1 || !reflect.DeepEqual(alone, after) {
-		t.Errorf("alone %+v, after another document %+v", alone, after)
+// TestChance: the longer the run, and the more islands there are, the less
+// likely by chance; the more documents have something in line, the likelier.
+func TestChance(t *testing.T) {
+	const w = fingerprint.Dense
+	s := rareSearch(1000)
+	last := 1.0
+	for n := 5; n < 30; n++ {
+		whole := s.chance(inLine(w, n, 0))
+		if whole >= last {
+			t.Errorf("%d fingerprints in line: %v, one less: %v", n, whole, last)
+		}
+		crowded := *s
+		crowded.opportunities = 50
+		if c := crowded.chance(inLine(w, n, 0)); c <= whole {
+			t.Errorf("%d fingerprints: %v among 50 documents, %v alone", n, c, whole)
+		}
+		last = whole
+	}
+	if one, two := s.chance(inLine(w, 4, 0)), s.chance(inLine(w, 4, 60)); two >= one {
+		t.Errorf("two islands %v, one %v", two, one)
+	}
+	// What the guarantee leaves is enough, though fifty other documents have something
+	// in line.
+	s.opportunities = 50
+	if c := expected(s.chance(inLine(w, w.Hits(fingerprint.Guarantee), 0))); c > ChanceThreshold {
+		t.Errorf("a run of %d characters: %v", fingerprint.Guarantee, c)
 	}
 }
 
-// TestEmptyBand: a band that says much but comes to nothing does not hide
-// passages elsewhere in the document.
-func TestEmptyBand(t *testing.T) {
-	hits := hitsOf(1, [2]uint32{100, 5100}, [2]uint32{200, 5200}, [2]uint32{300, 5300}, [2]uint32{400, 5400},
-		[2]uint32{600, 20_000}, [2]uint32{620, 20_020})
-	found := rareSearch(hits).candidates()
-	if len(found) != 1 || len(found[0].passages) != 1 || found[0].passages[0].query.Start != 600 {
-		t.Errorf("%+v", found)
+// TestChains: hits that are in line are one chain; too far apart, two; those of a
+// chain that says more are not told twice.
+func TestChains(t *testing.T) {
+	line := func(query, position uint32, n int) (hits []hit) {
+		for i := range uint32(n) {
+			hits = append(hits, hit{1, position + 5*i, query + 5*i})
+		}
+		return hits
+	}
+	for _, c := range []struct {
+		name string
+		hits []hit
+		want []int // hits of each chain
+	}{
+		{"a run", line(100, 900, 6), []int{6}},
+		{"a replaced sentence", slices.Concat(line(100, 900, 6), line(220, 1020, 4)), []int{10}},
+		{"characters lost", slices.Concat(line(100, 900, 6), line(145, 940, 6)), []int{12}},
+		{"another place", slices.Concat(line(100, 900, 6), line(160, 5000, 4)), []int{6, 4}},
+		{"the other way around", slices.Concat(line(100, 900, 6), line(160, 700, 4)), []int{6, 4}},
+		{"too far apart", slices.Concat(line(100, 900, 2), line(400, 1200, 2)), []int{2, 2}},
+		{"a passage that stands twice", slices.Concat(line(100, 900, 8), line(100, 3000, 6)), []int{8}},
+		{"a single hit", line(100, 900, 1), nil},
+	} {
+		slices.SortFunc(c.hits, func(a, b hit) int {
+			return cmp.Or(cmp.Compare(a.query, b.query), cmp.Compare(a.position, b.position))
+		})
+		s := rareSearch(1000)
+		found := (&chainer{bits: s.bits}).chains(c.hits, fingerprint.Dense)
+		var have []int
+		for _, l := range found {
+			have = append(have, len(l.hits))
+		}
+		if !slices.Equal(have, c.want) {
+			t.Errorf("%s: chains of %v hits, want %v", c.name, have, c.want)
+		}
+	}
+}
+
+// TestCompare: one text stands in another or does not, and it says how much.
+func TestCompare(t *testing.T) {
+	key := fingerprint.NewKey()
+	document := prose(1, 300)
+	r, err := Compare(t.Context(), key, "They say: "+document[300:700], document)
+	if err != nil || r.Verdict != Unauthorized || r.Matches[0].Query < 0.9 {
+		t.Errorf("an excerpt: %+v, %v", r, err)
+	}
+	r, err = Compare(t.Context(), key, prose(2, 80), document)
+	if err != nil || r.Verdict != NoMatch || r.Explanation.Asked == 0 || r.Characters == 0 {
+		t.Errorf("another text: %+v, %v", r, err)
+	}
+}
+
+// TestExplanation: a no says what was asked, what was found, and what came
+// nearest.
+func TestExplanation(t *testing.T) {
+	l := newLibrary()
+	memo := prose(1, 300)
+	l.add(t, "doc_a", "cabinet", 1, fingerprint.Dense, memo)
+	near := prose(2, 40) + run(memo, 500, 30) + prose(3, 40)
+	r := l.match(t, Query{Text: near})
+	e := r.Explanation
+	if r.Verdict != NoMatch || e.Nearest == nil || e.Nearest.Document.ID != "doc_a" || e.Nearest.ExpectedByChance <= ChanceThreshold {
+		t.Fatalf("%s, %+v", r.Verdict, e)
+	}
+	if grams := fingerprint.Normalize(near).Len() - fingerprint.GramSpan + 1; e.Asked > grams || e.Asked < grams-10 || e.Found < 2 || e.Found > 10 {
+		t.Errorf("%d grams: %d asked, %d found", grams, e.Asked, e.Found)
+	}
+	if len(r.Matches) != 0 {
+		t.Errorf("%d matches", len(r.Matches))
 	}
 }

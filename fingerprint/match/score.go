@@ -1,43 +1,25 @@
 package match
 
 import (
-	"cmp"
 	"math"
-	"slices"
 
 	"github.com/sealprint/sealprint/fingerprint"
 )
 
 // ChanceThreshold is the one decision threshold: a match is an alert when fewer
-// documents than this would match as well by chance, in an index of this size.
-const ChanceThreshold = 1e-4
+// documents than this would match as well by chance. In other words, of two
+// thousand look-ups of texts of the trade that are not registered, one becomes an
+// alert.
+const ChanceThreshold = 5e-4
 
 const (
-	// maxRarity is what a gram says, in bits, that stands nowhere else: the eleven
+	// maxRarity is what a gram says, in bits, that stands nowhere else: the ten
 	// characters that it samples of natural language hold about that much.
-	maxRarity = 22
+	maxRarity = 20
 
 	// background is how many fingerprints of other texts count as if they were in
 	// the index, so that a small index does not take common phrases for rare ones.
 	background = 1 << 20
-
-	// minPassageBits is the least evidence for a passage to be told: that of two
-	// grams that do not overlap and are not all too common.
-	minPassageBits = 12
-
-	// maxDrift is how many characters may be lost or gained between two hits of a
-	// chain, and driftBits the price of each.
-	maxDrift  = 8
-	driftBits = 3
-
-	// missBits is the price of a fingerprint of the document, inside the passage,
-	// that the suspect does not hold.
-	missBits = 1
-
-	// maxLink is how many characters lie at most between two hits of a chain, and
-	// maxLook how many hits are tried for the one before.
-	maxLink = 120
-	maxLook = 25
 )
 
 // rarity returns what the agreement on a gram says, in bits, if the index holds
@@ -47,96 +29,122 @@ func rarity(total int, postings int64) float64 {
 	return min(maxRarity, -math.Log2(others/(float64(postings)+background)))
 }
 
+// The weights of evidence are natural logarithms of how much likelier something
+// is in a copy than among strangers. Logistic regression gave them, on chains of
+// noisy excerpts against chains of texts that are not registered (TestEval makes
+// such texts). What it says is plain:
+//
+// Strangers share phrases. A phrase of the trade leaves one island, a run of hits
+// in line with nothing missing, and within that island more hits say nothing.
+// What strangers hardly have is a second island, farther on, at the same
+// distance in both texts, and a third. And their phrases end: beyond forty
+// characters each further one speaks for a copy.
+const (
+	islandLeast  = 2.5 // of an island right behind the last
+	islandGrowth = .07 // for each character between
+	islandMost   = 6.0
+
+	driftPrice = .6 // for each character lost or gained before an island
+	driftMost  = 3.0
+
+	phrase         = 26 // characters that many phrases have
+	phraseGrowth   = .1 // for each further one
+	verbatim       = 33 // characters that few phrases have
+	verbatimGrowth = .6 // for each further one, too
+
+	// repeatPrice is for each hit of a gram that the suspect holds more than once,
+	// as lists and tables do.
+	repeatPrice = 1.3
+)
+
+// runEvidence is what an unbroken run of n characters says beyond its first gram.
+func runEvidence(n int) float64 {
+	return phraseGrowth*float64(max(0, n-phrase)) + verbatimGrowth*float64(max(0, n-verbatim))
+}
+
+// evidence weighs a chain.
+func (s *search) evidence(c chain) float64 {
+	sum, run := 0.0, fingerprint.GramSpan
+	for i, h := range c.hits {
+		if s.repeated[h.query] {
+			sum -= repeatPrice
+		}
+		if i == 0 {
+			continue
+		}
+		rare := float64(s.bits[h.query]) / maxRarity
+		t, _ := stepBetween(c.hits[i-1], h, c.window)
+		if t.unbroken() {
+			run += int(c.window)
+			sum += rare * (runEvidence(run) - runEvidence(run-int(c.window)))
+			continue
+		}
+		run = fingerprint.GramSpan
+		apart := float64(max(0, t.forward-2*int(c.window)))
+		island := min(islandMost, islandLeast+islandGrowth*apart) - min(driftMost, driftPrice*float64(t.drift))
+		sum += rare * t.fresh() * island
+	}
+	return sum
+}
+
+// How matches of strangers thin out as their evidence grows, as decimal
+// logarithms: measured, and compared with what is observed by TestEval.
+const (
+	chanceOfAny   = -.85
+	chanceSlope   = .24 // for each unit of evidence
+	chanceFar     = 6   // beyond which
+	chanceFarther = .11 // comes on top
+)
+
 // chance returns, as a decimal logarithm, how many documents would show a
-// candidate's evidence by accident. What strangers share falls off in two ways,
-// both measured on texts that are not registered, and a candidate is as unlikely
-// as the less likely of its two:
+// chain's evidence by chance.
 //
-//   - Verbatim. A phrase of the trade may run on, but with each character it is
-//     less likely to: unbroken runs of strangers become rarer by 0.25 decades with each.
-//     A run of fingerprint.Guarantee characters is far beyond them.
-//   - Noisy. Hits that chain up along the diagonal, with misses and shifts in
-//     between, as an excerpt with errors leaves them. Strangers that list the same
-//     things in the same order do that too, so the evidence of a chain counts much
-//     less a bit.
-//
-// Both grow with the places where it could have happened: grams of the suspect
-// times fingerprints of the index.
-func chance(c candidate, window fingerprint.Window, s *search) (log10 float64) {
-	places := math.Log10(float64(s.grams) * (float64(s.postings) + background))
-	for _, r := range c.passages {
-		verbatim := places - 6.3 - 0.25*s.longestRun(r.hits, window)
-		noisy := places - 9.9 - s.bestChain(r.hits, window)/56
-		log10 = min(log10, verbatim, noisy)
+// It grows with the opportunities, and of these the search itself gives the
+// best estimate, as it does for tools that compare genomes (Pearson, "Empirical
+// statistical estimates for sequence similarity searches", 1998): how many
+// documents hold anything in line with the suspect. That number is low for a
+// post about cricket and high for a paragraph of law; it grows with the index and
+// with the length of the suspect. A run that fills the whole suspect has but
+// one place in it, and less opportunity than one that could stand anywhere.
+func (s *search) chance(c chain) (log10 float64) {
+	if len(c.hits) < 2 {
+		return 0
 	}
-	return log10
-}
-
-// longestRun is the length, in characters beyond one gram, of the longest stretch
-// of hits in line of which none is missing. Common grams count for less.
-func (s *search) longestRun(hits []hit, window fingerprint.Window) float64 {
-	byDiagonal := slices.Clone(hits)
-	slices.SortFunc(byDiagonal, func(a, b hit) int {
-		return cmp.Or(cmp.Compare(a.diagonal(), b.diagonal()), cmp.Compare(a.query, b.query))
-	})
-	best, sum := 0.0, 0.0
-	for i, h := range byDiagonal {
-		if i == 0 || h.diagonal() != byDiagonal[i-1].diagonal() || h.query != byDiagonal[i-1].query+uint32(window) {
-			sum = -1 // the first gram of a run
+	e := s.evidence(c)
+	longest := 0
+	for i, run := 1, 0; i < len(c.hits); i++ {
+		if t, _ := stepBetween(c.hits[i-1], c.hits[i], c.window); t.unbroken() {
+			run++
+		} else {
+			run = 0
 		}
-		sum += float64(s.bits[h.query]) / maxRarity
-		best = max(best, sum)
+		longest = max(longest, run)
 	}
-	return best * float64(window)
+	places := s.grams
+	if longest > 0 {
+		// The run may go on, on both sides, up to where the next fingerprint stands.
+		places = max(1, s.grams-(longest+2)*int(c.window)+3)
+	}
+	return math.Log10(math.Sqrt(float64(s.opportunities))-.7) + math.Log10(float64(places)/float64(s.grams)) +
+		chanceOfAny - chanceSlope*e - chanceFarther*max(0, e-chanceFar)
 }
 
-// bestChain is the evidence, in bits, of the best sequence of hits that advance
-// in both texts, less the price of what is missing between them.
-func (s *search) bestChain(hits []hit, window fingerprint.Window) float64 {
-	scores := make([]float64, len(hits))
+// furtherPrice is what a further passage of the same document has to be unlikelier
+// than chance by, in decades, before it adds anything: texts on one subject share
+// phrases here and there.
+const furtherPrice = 1.5
+
+// together returns how many documents would show all of some chains by chance, as
+// a decimal logarithm. The best chain counts in full.
+func (s *search) together(chains []chain) (log10 float64) {
 	best := 0.0
-	for j, h := range hits {
-		own := float64(s.bits[h.query])
-		scores[j] = own
-		for i := j - 1; i >= max(0, j-maxLook) && h.query-hits[i].query <= maxLink; i-- {
-			forward, advance := int(h.query-hits[i].query), int(h.position)-int(hits[i].position)
-			drift := max(forward-advance, advance-forward)
-			if forward == 0 || advance <= 0 || advance > maxLink || drift > maxDrift {
-				continue
-			}
-			missed := max(0, advance/int(window)-1)
-			link := own*fresh(forward, drift) - float64(missBits*missed) - float64(driftBits*drift)
-			scores[j] = max(scores[j], scores[i]+link)
-		}
-		best = max(best, scores[j])
+	for _, c := range chains {
+		each := s.chance(c)
+		best = min(best, each)
+		log10 += min(0, each+furtherPrice)
 	}
-	return best
+	return log10 - min(0, best+furtherPrice) + best
 }
-
-// fresh is the share of a gram's sampled characters that the gram so far before
-// it did not sample.
-func fresh(forward, drift int) float64 {
-	switch {
-	case forward >= fingerprint.GramSpan:
-		return 1
-	case drift > 0:
-		return float64(forward) / float64(fingerprint.GramSpan)
-	}
-	return freshOnDiagonal[forward]
-}
-
-// freshOnDiagonal follows from the seed.
-var freshOnDiagonal = func() (share [fingerprint.GramSpan]float64) {
-	offsets := fingerprint.SeedOffsets()
-	for forward := range share {
-		for _, o := range offsets {
-			if !slices.Contains(offsets, o+forward) {
-				share[forward] += 1 / float64(fingerprint.GramWeight)
-			}
-		}
-	}
-	return share
-}()
 
 // leastChance is the smallest number that an answer tells.
 const leastChance = 1e-300

@@ -181,7 +181,7 @@ func checkSurvivors(t *testing.T, dir string, appended, deleted map[storage.Ordi
 			t.Fatal(err)
 		}
 		for i, list := range answer.Lists {
-			want := storage.Posting{Ordinal: o, Position: uint32(i * int(sheet.Window))}
+			want := storage.Posting{Ordinal: o, Position: uint32(i * int(sheet.Window)), Window: sheet.Window}
 			if !slices.Contains(list.Postings, want) {
 				t.Fatalf("sheet %d: fingerprint %d is gone", o, i)
 			}

@@ -104,8 +104,8 @@ func TestFormats(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, want := range [][]storage.Posting{
-			{{Ordinal: 1}, {Ordinal: 1, Position: 10}, {Ordinal: 3, Position: 5}},
-			{{Ordinal: 3, Position: 0}},
+			{{Ordinal: 1, Window: 5}, {Ordinal: 1, Position: 10, Window: 5}, {Ordinal: 3, Position: 5, Window: 5}},
+			{{Ordinal: 3, Position: 0, Window: 5}},
 		} {
 			if got := answer.Lists[i].Postings; !slices.Equal(got, want) {
 				t.Errorf("%s: list %d: %v, want %v", version, i, got, want)

@@ -253,6 +253,7 @@ func (p part) lookup(hashes []fingerprint.Hash, limit int, lists []storage.List)
 				list.Postings = append(list.Postings, storage.Posting{
 					Ordinal:  d.ordinal,
 					Position: (number - p.start(slot)) * d.window,
+					Window:   fingerprint.Window(d.window),
 				})
 				taken++
 			}

@@ -76,6 +76,18 @@ func BenchmarkRead(b *testing.B) {
 			_, err := r.Places(b.Context(), any())
 			return err
 		}},
+		{"Sketches/ordinals=10", func() error {
+			_, err := r.Sketches(b.Context(), some(10))
+			return err
+		}},
+		{"Sketches/ordinals=200", func() error {
+			_, err := r.Sketches(b.Context(), some(200))
+			return err
+		}},
+		{"Collection", func() error {
+			_, err := r.Collection(b.Context(), "papers")
+			return err
+		}},
 		{"Documents/all", func() error { return list(everywhere, storage.DocumentFilter{}) }},
 		{"Documents/branch", func() error { return list(branch, storage.DocumentFilter{}) }},
 		{"Documents/absent-status", func() error { return list(everywhere, storage.DocumentFilter{Status: "absent"}) }},

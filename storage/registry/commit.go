@@ -34,9 +34,9 @@ func (r *Registry) ReserveOrdinals(ctx context.Context, n int) (storage.Ordinal,
 // its job. Otherwise it is a conflict.
 func (r *Registry) Commit(ctx context.Context, changes storage.Changes) error {
 	// Sealing takes longer than storing: others may write meanwhile.
-	sealed, err := r.seal.places(changes.Versions)
+	sealed, err := r.seal.versions(changes.Versions)
 	if err != nil {
-		return fmt.Errorf("seal places: %w", err)
+		return fmt.Errorf("seal versions: %w", err)
 	}
 	retired := false
 	err = r.update(ctx, func(tx *sql.Tx) error {
@@ -66,7 +66,7 @@ type writer struct {
 
 // commit stores changes, each after what it refers to. It reports whether it
 // retired jobs.
-func (w *writer) commit(changes storage.Changes, sealed [][]byte) (retired bool, err error) {
+func (w *writer) commit(changes storage.Changes, sealed []sealedVersion) (retired bool, err error) {
 	if err := w.reserve(len(changes.Documents) + len(changes.Sources) + len(changes.Jobs)); err != nil {
 		return false, err
 	}
@@ -135,7 +135,7 @@ func (w *writer) next() int64 {
 	return w.sequence
 }
 
-func (w *writer) version(v storage.Version, sealed []byte) error {
+func (w *writer) version(v storage.Version, sealed sealedVersion) error {
 	pages, err := encode(columns(v.Pages))
 	if err != nil {
 		return err
@@ -145,7 +145,10 @@ func (w *writer) version(v storage.Version, sealed []byte) error {
 	if err != nil {
 		return err
 	}
-	return w.exec(w.addPlaces, v.Ordinal, sealed)
+	if err := w.exec(w.addPlaces, v.Ordinal, sealed.places); err != nil || sealed.sketch == nil {
+		return err
+	}
+	return w.exec(w.addSketch, v.Ordinal, sealed.sketch)
 }
 
 // job stores a job and reports whether it is new.
@@ -229,8 +232,8 @@ func (r *Registry) Patch(ctx context.Context, scope storage.Scope, id storage.Do
 	return d, nil
 }
 
-// Delete implements [storage.Registry]. Versions, places and sources go with
-// the document.
+// Delete implements [storage.Registry]. Versions, places, sketches and sources go
+// with the document.
 func (r *Registry) Delete(ctx context.Context, scope storage.Scope, id storage.DocumentID) ([]storage.Ordinal, error) {
 	var ordinals []storage.Ordinal
 	err := r.update(ctx, func(tx *sql.Tx) error {

@@ -30,11 +30,27 @@ func (r *Registry) Content(ctx context.Context, department, collection string, c
 
 // Matches implements [storage.Registry].
 func (r *Registry) Matches(ctx context.Context, scope storage.Scope, ordinals []storage.Ordinal) (map[storage.Ordinal]storage.Match, error) {
-	found := make(map[storage.Ordinal]storage.Match, len(ordinals))
+	matches, err := queryOrdinals(ctx, r.matches, ordinals, scanMatch)
+	if err != nil {
+		return nil, r.explain("look up ordinals", err)
+	}
+	found := make(map[storage.Ordinal]storage.Match, len(matches))
+	for _, m := range matches {
+		if scope.Covers(m.Document.Department) {
+			found[m.Version.Ordinal] = m
+		}
+	}
+	return found, nil
+}
+
+// queryOrdinals asks for any number of ordinals, by as many at a time as the
+// statements take.
+func queryOrdinals[T any](ctx context.Context, query byOrdinals, ordinals []storage.Ordinal, targets func(*T) []any) ([]T, error) {
+	var all []T
 	for len(ordinals) > 0 {
-		query, size := r.few, fewMatches
-		if len(ordinals) > fewMatches {
-			query, size = r.many, manyMatches
+		statement, size := query.few, fewOrdinals
+		if len(ordinals) > fewOrdinals {
+			statement, size = query.many, manyOrdinals
 		}
 		chunk := ordinals[:min(size, len(ordinals))]
 		ordinals = ordinals[len(chunk):]
@@ -45,21 +61,17 @@ func (r *Registry) Matches(ctx context.Context, scope storage.Scope, ordinals []
 				args[i] = int64(chunk[i])
 			}
 		}
-		rows, err := query.QueryContext(ctx, args...)
+		rows, err := statement.QueryContext(ctx, args...)
 		if err != nil {
-			return nil, r.explain("look up ordinals", err)
+			return nil, err
 		}
-		matches, err := collect(rows, scanMatch)
+		found, err := collect(rows, targets)
 		if err != nil {
-			return nil, r.explain("look up ordinals", err)
+			return nil, err
 		}
-		for _, m := range matches {
-			if scope.Covers(m.Document.Department) {
-				found[m.Version.Ordinal] = m
-			}
-		}
+		all = append(all, found...)
 	}
-	return found, nil
+	return all, nil
 }
 
 // Places implements [storage.Registry]. A version that was stored without
@@ -70,7 +82,7 @@ func (r *Registry) Places(ctx context.Context, ordinal storage.Ordinal) ([]byte,
 	if err := r.places.QueryRowContext(ctx, ordinal).Scan(&sealed); err != nil {
 		return nil, r.explain(doing, err)
 	}
-	places, err := r.seal.open(ordinal, sealed)
+	places, err := r.seal.openPlaces(ordinal, sealed)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %s: %w", doing, storage.ErrCorrupt, r.path, err)
 	}
@@ -78,6 +90,25 @@ func (r *Registry) Places(ctx context.Context, ordinal storage.Ordinal) ([]byte,
 		return nil, nil
 	}
 	return places, nil
+}
+
+// Sketches implements [storage.Registry].
+func (r *Registry) Sketches(ctx context.Context, ordinals []storage.Ordinal) (map[storage.Ordinal][]byte, error) {
+	type row struct {
+		ordinal storage.Ordinal
+		sealed  []byte
+	}
+	rows, err := queryOrdinals(ctx, r.sketches, ordinals, func(s *row) []any { return []any{number[storage.Ordinal]{&s.ordinal}, &s.sealed} })
+	if err != nil {
+		return nil, r.explain("look up sketches", err)
+	}
+	sketches := make(map[storage.Ordinal][]byte, len(rows))
+	for _, s := range rows {
+		if sketches[s.ordinal], err = r.seal.openSketch(s.ordinal, s.sealed); err != nil {
+			return nil, fmt.Errorf("sketch of ordinal %d: %w: %s: %w", s.ordinal, storage.ErrCorrupt, r.path, err)
+		}
+	}
+	return sketches, nil
 }
 
 // Ordinals implements [storage.Registry].
@@ -158,7 +189,7 @@ func (r *Registry) Documents(ctx context.Context, scope storage.Scope, filter st
 		c.where("v.status = " + c.arg(filter.Status))
 	}
 	// One more than asked for tells whether there are more.
-	query := `SELECT d.sequence, ` + documentColumns + `, ` + versionColumns + `, ` + firstSource + `
+	query := `SELECT d.sequence, ` + matchColumns + `
 		FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version` + c.String() + `
 		ORDER BY d.sequence LIMIT ` + c.arg(int64(limit)+1)
 	rows, err := r.read.QueryContext(ctx, query, c.args...)

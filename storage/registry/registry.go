@@ -1,10 +1,11 @@
 // Package registry keeps what is said about documents in one SQLite file:
-// documents, their versions and sources, bulk registrations, credentials. It
-// implements [storage.Registry]; fingerprints are kept in storage/index.
+// documents, their versions and sources, collections, bulk registrations,
+// credentials. It implements [storage.Registry]; fingerprints are kept in
+// storage/index.
 //
 // # Why a relational database
 //
-// The registry is small (about a kilobyte a version) and changes in groups: a
+// The registry is small (a kilobyte or two a version) and changes in groups: a
 // version, the source that led to it and the progress of the bulk registration
 // that found it stand or fall together. That is a transaction. SQLite gives it
 // without a server to run; the statements keep to what PostgreSQL understands
@@ -25,10 +26,10 @@
 // Two counters never go back, not even when what they numbered is deleted.
 // "ordinal" is the high-water mark of ordinals; a reservation that a crash
 // leaves unused is a gap, which nobody minds. "sequence" numbers documents,
-// sources and jobs in the order in which they were first committed. The writer
-// takes numbers inside its transaction, so a reader that sees number n sees
-// everything before it, and a list of documents can go on after n while others
-// are added.
+// sources, jobs and collections in the order in which they were first committed.
+// The writer takes numbers inside its transaction, so a reader that sees number
+// n sees everything before it, and a list of documents can go on after n while
+// others are added.
 //
 // # What is encrypted
 //
@@ -40,6 +41,11 @@
 // version cannot be passed off as another's. Compressing before encrypting
 // reveals how regular a page is, and no more: nobody else chooses part of what
 // is compressed.
+//
+// The sketch of a version is sealed in the same way, under another key, and not
+// compressed. Its hashes are keyed already; but they are a choice of grams by
+// what they say, so that plain ones would show a thief which documents resemble
+// each other.
 //
 // Deleted rows are overwritten with zeros, so that what Delete forgot is not
 // left in the free space of the file. The log still holds them until it is

@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -52,6 +53,9 @@ func changes(first storage.Ordinal, n int) storage.Changes {
 		}
 		for i := range 3_500 { // words
 			v.Places = append(v.Places, byte(3), byte(2+(i*7919+int(o))%9))
+		}
+		for i := range 128 {
+			v.Sketch = binary.LittleEndian.AppendUint32(v.Sketch, uint32(i)<<24|uint32(o)*2654435761>>8)
 		}
 		c.Versions = append(c.Versions, v)
 		c.Documents = append(c.Documents, storage.Document{
@@ -108,7 +112,10 @@ func TestPragmas(t *testing.T) {
 // whatever the planner thinks of other ways.
 func TestPlans(t *testing.T) {
 	r := open(t, filepath.Join(t.TempDir(), "registry.db"), fingerprint.NewKey())
-	for name, query := range map[string]string{"matches": matchesOf(fewMatches), "source": sourceQuery, "content": contentQuery} {
+	for name, query := range map[string]string{
+		"matches": ofOrdinals(matchQuery, fewOrdinals), "sketches": ofOrdinals(sketchQuery, fewOrdinals),
+		"source": sourceQuery, "content": contentQuery, "collection": collectionQuery,
+	} {
 		args := make([]any, strings.Count(query, "$"))
 		rows, err := r.read.Query("EXPLAIN QUERY PLAN "+query, args...)
 		if err != nil {
@@ -177,31 +184,76 @@ func TestNotADatabase(t *testing.T) {
 	}
 }
 
-// Damaged places, and those of another version, are recognized; so are pages
-// and times that no registry wrote.
+// A registry of the first release opens with all that it holds. Its documents are
+// protected ones, and its versions have no sketches.
+func TestUpgrade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "registry.db")
+	db, err := connect(path, 1, "_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(`CREATE TABLE migrations (number BIGINT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := apply(t.Context(), db, 1, "migrations/0001_start.sql"); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []string{
+		`UPDATE counters SET value = 7`,
+		`INSERT INTO documents VALUES ('doc_old', 1, 'Minutes', 'finance', 'secret', 'papers', 1, 0, 0, 0)`,
+		`INSERT INTO versions VALUES (7, 'doc_old', 1, x'01', 5, 'text/plain', 5, 'ok', '', 5, 0, 0, '{"numbers":null}')`,
+	} {
+		if _, err := db.Exec(row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, path, fingerprint.NewKey())
+	matches, err := r.Matches(t.Context(), storage.Everywhere(), []storage.Ordinal{7})
+	if err != nil || matches[7].Document.Title != "Minutes" || matches[7].Kind != storage.Protected {
+		t.Errorf("%+v, %v", matches, err)
+	}
+	if sketches, err := r.Sketches(t.Context(), []storage.Ordinal{7}); err != nil || len(sketches) != 0 {
+		t.Errorf("%v, %v", sketches, err)
+	}
+	if first, err := r.ReserveOrdinals(t.Context(), 1); err != nil || first != 8 {
+		t.Errorf("ordinal %d, %v", first, err)
+	}
+	if err := r.Commit(t.Context(), changes(8, 1)); err != nil {
+		t.Error(err)
+	}
+}
+
+// Damaged places and sketches, and those of another version, are recognized; so
+// are pages and times that no registry wrote.
 func TestDamage(t *testing.T) {
 	r := open(t, filepath.Join(t.TempDir(), "registry.db"), fingerprint.NewKey())
 	c := changes(1, 2)
 	if err := r.Commit(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	var one, two []byte
-	for ordinal, sealed := range map[int]*[]byte{1: &one, 2: &two} {
-		if err := r.read.QueryRow(`SELECT sealed FROM places WHERE ordinal = $1`, ordinal).Scan(sealed); err != nil {
-			t.Fatal(err)
-		}
+	if stored := sealedOf(t, r, "places", 1); len(stored) >= len(c.Versions[0].Places) {
+		t.Errorf("places of %d bytes take %d", len(c.Versions[0].Places), len(stored))
 	}
-	if len(one) >= len(c.Versions[0].Places) {
-		t.Errorf("places of %d bytes take %d", len(c.Versions[0].Places), len(one))
-	}
-	flipped := bytes.Clone(one)
-	flipped[len(flipped)/2] ^= 1
-	for name, bad := range map[string][]byte{"changed": flipped, "cut": one[:len(one)-1], "short": one[:5], "empty": {}, "another's": two} {
-		if _, err := r.write.Exec(`UPDATE places SET sealed = $1 WHERE ordinal = 1`, bad); err != nil {
-			t.Fatal(err)
+	for table, read := range map[string]func() error{
+		"places":   func() error { _, err := r.Places(t.Context(), 1); return err },
+		"sketches": func() error { _, err := r.Sketches(t.Context(), []storage.Ordinal{1}); return err },
+	} {
+		one, two := sealedOf(t, r, table, 1), sealedOf(t, r, table, 2)
+		if err := read(); err != nil {
+			t.Errorf("%s: %v", table, err)
 		}
-		if got, err := r.Places(t.Context(), 1); !errors.Is(err, storage.ErrCorrupt) || got != nil {
-			t.Errorf("%s: got %d bytes, %v", name, len(got), err)
+		flipped := bytes.Clone(one)
+		flipped[len(flipped)/2] ^= 1
+		for name, bad := range map[string][]byte{"changed": flipped, "cut": one[:len(one)-1], "short": one[:5], "empty": {}, "another's": two} {
+			if _, err := r.write.Exec(`UPDATE `+table+` SET sealed = $1 WHERE ordinal = 1`, bad); err != nil {
+				t.Fatal(err)
+			}
+			if err := read(); !errors.Is(err, storage.ErrCorrupt) {
+				t.Errorf("%s, %s: %v", table, name, err)
+			}
 		}
 	}
 	for _, damage := range []string{
@@ -219,6 +271,15 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// sealedOf reads what is stored of a version in a table.
+func sealedOf(t *testing.T, r *Registry, table string, ordinal storage.Ordinal) (sealed []byte) {
+	t.Helper()
+	if err := r.read.QueryRow(`SELECT sealed FROM `+table+` WHERE ordinal = $1`, ordinal).Scan(&sealed); err != nil {
+		t.Fatal(err)
+	}
+	return sealed
+}
+
 // Another key opens nothing, even if the check of parameters is passed by.
 func TestSealed(t *testing.T) {
 	mine, err := newSealer(fingerprint.NewKey())
@@ -229,36 +290,50 @@ func TestSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	version := storage.Version{Ordinal: 7, Places: []byte("places")}
-	sealed, err := mine.places([]storage.Version{version, version})
+	version := storage.Version{Ordinal: 7, Places: []byte("places"), Sketch: []byte("sketch")}
+	all, err := mine.versions([]storage.Version{version, version})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Equal(sealed[0], sealed[1]) {
-		t.Error("equal places are sealed alike")
+	if bytes.Equal(all[0].places, all[1].places) || bytes.Equal(all[0].sketch, all[1].sketch) {
+		t.Error("equal contents are sealed alike")
 	}
-	if got, err := mine.open(7, sealed[1]); err != nil || string(got) != "places" {
-		t.Errorf("got %q, %v", got, err)
+	for _, test := range []struct {
+		name   string
+		open   func(*sealer, storage.Ordinal, []byte) ([]byte, error)
+		sealed []byte
+		other  []byte
+	}{
+		{"places", (*sealer).openPlaces, all[1].places, all[1].sketch},
+		{"sketch", (*sealer).openSketch, all[1].sketch, all[1].places},
+	} {
+		if got, err := test.open(mine, 7, test.sealed); err != nil || string(got) != test.name {
+			t.Errorf("%s: got %q, %v", test.name, got, err)
+		}
+		if _, err := test.open(other, 7, test.sealed); err == nil {
+			t.Errorf("%s: another key opens it", test.name)
+		}
+		if _, err := test.open(mine, 8, test.sealed); err == nil {
+			t.Errorf("%s: another ordinal opens it", test.name)
+		}
+		if _, err := test.open(mine, 7, test.other); err == nil {
+			t.Errorf("%s: the other of the two is taken for it", test.name)
+		}
 	}
-	if _, err := other.open(7, sealed[0]); err == nil {
-		t.Error("another key opens the places")
-	}
-	if _, err := mine.open(8, sealed[0]); err == nil {
-		t.Error("another ordinal opens the places")
-	}
-	if _, err := mine.places([]storage.Version{{Places: make([]byte, maxPlaces+1)}}); err == nil {
+	if _, err := mine.versions([]storage.Version{{Places: make([]byte, maxPlaces+1)}}); err == nil {
 		t.Error("places above the limit were sealed")
 	}
 }
 
-// A canary in places is found nowhere in the files; one in a title is, which
-// shows that the search would find it.
-func TestPlacesAreNotReadable(t *testing.T) {
+// A canary in places or a sketch is found nowhere in the files; one in a title
+// is, which shows that the search would find it.
+func TestSealedAreNotReadable(t *testing.T) {
 	dir := t.TempDir()
 	r := open(t, filepath.Join(dir, "registry.db"), fingerprint.NewKey())
 	c := changes(1, 1)
 	c.Documents[0].Title = "canary-in-the-title"
 	c.Versions[0].Places = []byte("canary-in-the-places")
+	c.Versions[0].Sketch = []byte("canary-in-the-sketch")
 	if err := r.Commit(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -276,8 +351,8 @@ func TestPlacesAreNotReadable(t *testing.T) {
 		}
 		return n
 	}
-	if count("canary-in-the-title") == 0 || count("canary-in-the-places") != 0 {
-		t.Errorf("found the title %d times and the places %d times", count("canary-in-the-title"), count("canary-in-the-places"))
+	if title, places, sketch := count("canary-in-the-title"), count("canary-in-the-places"), count("canary-in-the-sketch"); title == 0 || places+sketch != 0 {
+		t.Errorf("found the title %d times, the places %d times and the sketch %d times", title, places, sketch)
 	}
 	// Deleted, and the log written back: nothing of the document is left.
 	if _, err := r.Delete(t.Context(), storage.Everywhere(), c.Documents[0].ID); err != nil {

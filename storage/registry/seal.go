@@ -21,24 +21,31 @@ import (
 // hundred thousand pages, more than any document that is read.
 const maxPlaces = 64 << 20
 
-// sealer encrypts places. What it writes is a nonce and what AES-256-GCM makes
-// of the deflated places, with the ordinal as additional data.
-type sealer struct{ aead cipher.AEAD }
+// sealer encrypts what is kept of versions beside the plain facts. What it writes
+// is a nonce and what AES-256-GCM makes of the deflated places, or of the sketch,
+// with the ordinal as additional data. Each has a key of its own, so that one
+// cannot be passed off as the other.
+type sealer struct{ places, sketches cipher.AEAD }
 
 func newSealer(key *fingerprint.Key) (*sealer, error) {
-	block, err := aes.NewCipher(key.Derive("registry places", 32))
-	if err != nil {
-		return nil, err
+	s := &sealer{}
+	for purpose, aead := range map[string]*cipher.AEAD{"registry places": &s.places, "registry sketches": &s.sketches} {
+		block, err := aes.NewCipher(key.Derive(purpose, 32))
+		if err != nil {
+			return nil, err
+		}
+		if *aead, err = cipher.NewGCM(block); err != nil {
+			return nil, err
+		}
 	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, err
-	}
-	return &sealer{aead: aead}, nil
+	return s, nil
 }
 
-// places seals the places of versions, in their order.
-func (s *sealer) places(versions []storage.Version) ([][]byte, error) {
+// sealedVersion is what is encrypted of a version.
+type sealedVersion struct{ places, sketch []byte } // no sketch: nil
+
+// versions seals places and sketches of versions, in their order.
+func (s *sealer) versions(versions []storage.Version) ([]sealedVersion, error) {
 	if len(versions) == 0 {
 		return nil, nil
 	}
@@ -48,7 +55,7 @@ func (s *sealer) places(versions []storage.Version) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sealed := make([][]byte, len(versions))
+	all := make([]sealedVersion, len(versions))
 	for i, v := range versions {
 		if len(v.Places) > maxPlaces {
 			return nil, fmt.Errorf("places of ordinal %d take %d bytes, at most %d are stored", v.Ordinal, len(v.Places), maxPlaces)
@@ -61,23 +68,38 @@ func (s *sealer) places(versions []storage.Version) ([][]byte, error) {
 		if err := compressor.Close(); err != nil {
 			return nil, err
 		}
-		nonce := make([]byte, s.aead.NonceSize(), s.aead.NonceSize()+deflated.Len()+s.aead.Overhead())
-		_, _ = rand.Read(nonce) // never fails: crypto/rand ends the program instead
-		sealed[i] = s.aead.Seal(nonce, nonce, deflated.Bytes(), additional(v.Ordinal))
+		all[i].places = seal(s.places, v.Ordinal, deflated.Bytes())
+		if len(v.Sketch) > 0 {
+			all[i].sketch = seal(s.sketches, v.Ordinal, v.Sketch) // hashes: there is nothing to deflate
+		}
 	}
-	return sealed, nil
+	return all, nil
+}
+
+func seal(aead cipher.AEAD, ordinal storage.Ordinal, content []byte) []byte {
+	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(content)+aead.Overhead())
+	_, _ = rand.Read(nonce) // never fails: crypto/rand ends the program instead
+	return aead.Seal(nonce, nonce, content, additional(ordinal))
 }
 
 var errSeal = errors.New("wrong key, or changed bytes")
 
-func (s *sealer) open(ordinal storage.Ordinal, sealed []byte) ([]byte, error) {
-	if len(sealed) < s.aead.NonceSize() {
+func unseal(aead cipher.AEAD, ordinal storage.Ordinal, sealed []byte) ([]byte, error) {
+	if len(sealed) < aead.NonceSize() {
 		return nil, errSeal
 	}
-	nonce, text := sealed[:s.aead.NonceSize()], sealed[s.aead.NonceSize():]
-	deflated, err := s.aead.Open(nil, nonce, text, additional(ordinal))
+	nonce, text := sealed[:aead.NonceSize()], sealed[aead.NonceSize():]
+	content, err := aead.Open(nil, nonce, text, additional(ordinal))
 	if err != nil {
 		return nil, errSeal
+	}
+	return content, nil
+}
+
+func (s *sealer) openPlaces(ordinal storage.Ordinal, sealed []byte) ([]byte, error) {
+	deflated, err := unseal(s.places, ordinal, sealed)
+	if err != nil {
+		return nil, err
 	}
 	places, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), maxPlaces+1))
 	if err != nil {
@@ -89,11 +111,15 @@ func (s *sealer) open(ordinal storage.Ordinal, sealed []byte) ([]byte, error) {
 	return places, nil
 }
 
+func (s *sealer) openSketch(ordinal storage.Ordinal, sealed []byte) ([]byte, error) {
+	return unseal(s.sketches, ordinal, sealed)
+}
+
 func additional(ordinal storage.Ordinal) []byte {
 	return binary.BigEndian.AppendUint32(nil, uint32(ordinal))
 }
 
-// cursors turns places in the order of documents into text for users. A bare
+// cursors turns places in the order of a list into text for users. A bare
 // number would tell how much is registered in all departments, and could be
 // made up. So the number and eight zeros are encrypted as one block of AES: a
 // text that was not made here decrypts to eight zeros once in 2^64 attempts.
@@ -114,7 +140,7 @@ func (c *cursors) encode(sequence int64) string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// decode reads a cursor; the empty one stands before all documents.
+// decode reads a cursor; the empty one stands before everything.
 func (c *cursors) decode(cursor string) (sequence int64, ok bool) {
 	if cursor == "" {
 		return 0, true

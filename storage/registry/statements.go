@@ -22,14 +22,26 @@ const (
 	sourceColumns   = `s.department, s.collection, s.source, s.document, s.version, s.revision, s.seen_at`
 	jobColumns      = `id, source, prefix, department, classification, collection, state, error, checkpoint, outcomes, listed, bytes, created_at, updated_at, ended_at`
 
+	collectionColumns = `name, kind, department, density, created_at`
+
 	// firstSource is the first source of version v, or else of its document.
 	firstSource = `COALESCE(
 	(SELECT s.source FROM sources s WHERE s.document = v.document AND s.version = v.number ORDER BY s.sequence LIMIT 1),
 	(SELECT s.source FROM sources s WHERE s.document = v.document ORDER BY s.sequence LIMIT 1),
 	'')`
 
-	matchQuery = `SELECT ` + documentColumns + `, ` + versionColumns + `, ` + firstSource + `
-FROM versions v JOIN documents d ON d.id = v.document`
+	// collectionKind is the kind of the collection of document d.
+	collectionKind = `COALESCE((SELECT c.kind FROM collections c WHERE c.name = d.collection), 'protected')`
+
+	matchColumns = documentColumns + `, ` + versionColumns + `, ` + firstSource + `, ` + collectionKind
+
+	matchQuery = `SELECT ` + matchColumns + `
+FROM versions v JOIN documents d ON d.id = v.document
+WHERE v.ordinal`
+
+	sketchQuery = `SELECT ordinal, sealed FROM sketches WHERE ordinal`
+
+	collectionQuery = `SELECT ` + collectionColumns + ` FROM collections WHERE name = $1`
 
 	sourceQuery = `SELECT ` + sourceColumns + `, ` + versionColumns + `
 FROM sources s JOIN versions v ON v.document = s.document AND v.number = s.version
@@ -40,21 +52,24 @@ FROM versions v JOIN documents d ON d.id = v.document
 WHERE v.content = $1 AND d.department = $2 AND d.collection = $3 ORDER BY v.ordinal LIMIT 1`
 )
 
-// A query for matches asks for as many ordinals as its statement has
-// parameters; the rest are 0, which nothing has. Two sizes do: most look-ups
-// find a handful of documents.
+// A query by ordinals asks for as many as its statement has parameters; the rest
+// are 0, which nothing has. Two sizes do: most look-ups find a handful of
+// documents.
 const (
-	fewMatches  = 16
-	manyMatches = 256
+	fewOrdinals  = 16
+	manyOrdinals = 256
 )
+
+type byOrdinals struct{ few, many *sql.Stmt }
 
 // statements are those that run for every document or look-up. SQLite takes as
 // long to plan them as to run them, so they are prepared once.
 type statements struct {
 	// Of the writer.
-	count, putDocument, addVersion, addPlaces, hasVersion, putSource, putJob, numberItems, addItem *sql.Stmt
+	count, putDocument, addVersion, addPlaces, addSketch, hasVersion, putSource, putJob, numberItems, addItem *sql.Stmt
 	// Of the readers.
-	source, content, few, many, places *sql.Stmt
+	source, content, places, collection *sql.Stmt
+	matches, sketches                   byOrdinals
 }
 
 func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
@@ -72,6 +87,7 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 			(ordinal, document, number, content, size, media_type, density, status, reason, text_bytes, created_at, page_count, pages)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`},
 		{write, &s.addPlaces, `INSERT INTO places (ordinal, sealed) VALUES ($1, $2)`},
+		{write, &s.addSketch, `INSERT INTO sketches (ordinal, sealed) VALUES ($1, $2)`},
 		{write, &s.hasVersion, `SELECT COUNT(*) FROM versions WHERE document = $1 AND number = $2`},
 		{write, &s.putSource, `INSERT INTO sources
 			(source, department, collection, sequence, document, version, revision, seen_at)
@@ -95,9 +111,12 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 
 		{read, &s.source, sourceQuery},
 		{read, &s.content, contentQuery},
-		{read, &s.few, matchesOf(fewMatches)},
-		{read, &s.many, matchesOf(manyMatches)},
+		{read, &s.matches.few, ofOrdinals(matchQuery, fewOrdinals)},
+		{read, &s.matches.many, ofOrdinals(matchQuery, manyOrdinals)},
 		{read, &s.places, `SELECT sealed FROM places WHERE ordinal = $1`},
+		{read, &s.sketches.few, ofOrdinals(sketchQuery, fewOrdinals)},
+		{read, &s.sketches.many, ofOrdinals(sketchQuery, manyOrdinals)},
+		{read, &s.collection, collectionQuery},
 	} {
 		var err error
 		if *p.to, err = p.db.PrepareContext(ctx, p.query); err != nil {
@@ -107,13 +126,13 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 	return nil
 }
 
-// matchesOf is the query for the matches of n ordinals.
-func matchesOf(n int) string {
+// ofOrdinals ends a query that asks for n ordinals.
+func ofOrdinals(query string, n int) string {
 	names := make([]string, n)
 	for i := range names {
 		names[i] = "$" + strconv.Itoa(i+1)
 	}
-	return matchQuery + ` WHERE v.ordinal IN (` + strings.Join(names, ", ") + `)`
+	return query + ` IN (` + strings.Join(names, ", ") + `)`
 }
 
 // condition collects the conditions of a query with their arguments.
@@ -130,19 +149,23 @@ func (c *condition) arg(value any) string {
 
 func (c *condition) where(term string) { c.terms = append(c.terms, term) }
 
-// scope limits a column to departments of a scope, as Scope.Covers does. What
+// scope limits a column to departments of a scope, as Scope.Covers does.
+func (c *condition) scope(column string, scope storage.Scope) {
+	if !scope.All() {
+		c.where(c.covers(column, scope))
+	}
+}
+
+// covers is the condition that a column is of the branches of a scope. What
 // begins with "finance/" stands from there up to "finance0", as '0' is the
 // character after '/'; unlike LIKE that heeds case, and an index can answer it.
-func (c *condition) scope(column string, scope storage.Scope) {
-	if scope.All() {
-		return
-	}
+func (c *condition) covers(column string, scope storage.Scope) string {
 	terms := []string{"1 = 0"}
 	for _, branch := range scope.Departments() {
 		terms = append(terms, fmt.Sprintf("%s = %s OR (%s >= %s AND %s < %s)",
 			column, c.arg(branch), column, c.arg(branch+"/"), column, c.arg(branch+"0")))
 	}
-	c.where("(" + strings.Join(terms, " OR ") + ")")
+	return "(" + strings.Join(terms, " OR ") + ")"
 }
 
 func (c *condition) String() string {
@@ -182,7 +205,11 @@ func scanItem(i *storage.Item) []any {
 }
 
 func scanMatch(m *storage.Match) []any {
-	return append(append(scanDocument(&m.Document), scanVersion(&m.Version)...), &m.Source)
+	return append(append(scanDocument(&m.Document), scanVersion(&m.Version)...), &m.Source, (*string)(&m.Kind))
+}
+
+func scanCollection(c *storage.Collection) []any {
+	return []any{&c.Name, (*string)(&c.Kind), &c.Department, number[fingerprint.Window]{&c.Window}, (*scanTime)(&c.CreatedAt)}
 }
 
 func scanOrdinal(o *storage.Ordinal) []any { return []any{number[storage.Ordinal]{o}} }

@@ -173,6 +173,11 @@ func (s *suite) wantStats(documents int, postings int64) {
 	}
 }
 
+// at is the posting of a sheet with a window at a position.
+func at(o storage.Ordinal, w fingerprint.Window, position uint32) storage.Posting {
+	return storage.Posting{Ordinal: o, Position: position, Window: w}
+}
+
 func sheet(o storage.Ordinal, w fingerprint.Window, hashes ...fingerprint.Hash) storage.Sheet {
 	return storage.Sheet{Ordinal: o, Window: w, Hashes: hashes}
 }
@@ -191,9 +196,9 @@ func testEmpty(t *testing.T, s *suite) {
 
 func testLookup(t *testing.T, s *suite) {
 	s.append(sheet(1, 5, 0, 7, 0, maxHash), sheet(2, 20, 7))
-	s.wantPostings(0, storage.Posting{Ordinal: 1, Position: 0}, storage.Posting{Ordinal: 1, Position: 10})
-	s.wantPostings(7, storage.Posting{Ordinal: 1, Position: 5}, storage.Posting{Ordinal: 2, Position: 0})
-	s.wantPostings(maxHash, storage.Posting{Ordinal: 1, Position: 15})
+	s.wantPostings(0, at(1, 5, 0), at(1, 5, 10))
+	s.wantPostings(7, at(1, 5, 5), at(2, 20, 0))
+	s.wantPostings(maxHash, at(1, 5, 15))
 	s.wantPostings(8)
 	s.wantPostings(maxHash + 1)
 	s.wantStats(2, 5)
@@ -215,7 +220,7 @@ func testOrder(t *testing.T, s *suite) {
 	s.append(sheet(30, 5, 7, 7))
 	s.append(sheet(10, 5, 1, 7), sheet(40, 5, 7))
 	s.append(sheet(20, 5, 7), sheet(5, 20, 1, 7))
-	want := []storage.Posting{{Ordinal: 5, Position: 20}, {Ordinal: 10, Position: 5}, {Ordinal: 20}, {Ordinal: 30}, {Ordinal: 30, Position: 5}, {Ordinal: 40}}
+	want := []storage.Posting{at(5, 20, 20), at(10, 5, 5), at(20, 5, 0), at(30, 5, 0), at(30, 5, 5), at(40, 5, 0)}
 	s.wantPostings(7, want...)
 	s.wantOrdinals(5, 10, 20, 30, 40)
 	for limit := range want {
@@ -249,9 +254,9 @@ func testAppendTwice(t *testing.T, s *suite) {
 	s.append(sheet(1, 5, 7))
 	s.append(sheet(1, 5, 7))
 	s.append(sheet(1, 20, 8), sheet(2, 5, 9), sheet(2, 5, 10)) // the first counts
-	s.wantPostings(7, storage.Posting{Ordinal: 1})
+	s.wantPostings(7, at(1, 5, 0))
 	s.wantPostings(8)
-	s.wantPostings(9, storage.Posting{Ordinal: 2})
+	s.wantPostings(9, at(2, 5, 0))
 	s.wantPostings(10)
 	s.wantStats(2, 2)
 }
@@ -289,7 +294,7 @@ func testDelete(t *testing.T, s *suite) {
 	s.delete(2, 99, 2)
 	check := func() {
 		t.Helper()
-		s.wantPostings(7, storage.Posting{Ordinal: 1}, storage.Posting{Ordinal: 3})
+		s.wantPostings(7, at(1, 5, 0), at(3, 5, 0))
 		s.wantPostings(8)
 		s.wantOrdinals(1, 3)
 		s.wantStats(2, 2)
@@ -472,7 +477,7 @@ func testConcurrent(t *testing.T, s *suite) {
 					t.Errorf("look up: %v", err)
 					return
 				}
-				if got := answer.Lists[0].Postings; len(got) != 1 || got[0] != (storage.Posting{Ordinal: o, Position: 5}) {
+				if got := answer.Lists[0].Postings; len(got) != 1 || got[0] != at(o, 5, 5) {
 					t.Errorf("own posting: %v", got)
 				}
 				if !slices.IsSortedFunc(answer.Lists[1].Postings, func(a, b storage.Posting) int { return int(a.Ordinal) - int(b.Ordinal) }) {

@@ -114,6 +114,7 @@ func (m *Memory) Lookup(ctx context.Context, hashes []fingerprint.Hash, limit in
 					list.Postings = append(list.Postings, storage.Posting{
 						Ordinal:  s.Ordinal,
 						Position: uint32(i * int(s.Window)),
+						Window:   s.Window,
 					})
 				}
 			}

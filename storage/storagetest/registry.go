@@ -35,6 +35,7 @@ func Registry(t *testing.T, place RegistryPlace) {
 		{"Sources", (*registrySuite).sources},
 		{"Matches", (*registrySuite).matches},
 		{"Places", (*registrySuite).places},
+		{"Sketches", (*registrySuite).sketches},
 		{"Scopes", (*registrySuite).scopes},
 		{"ScopesAgree", (*registrySuite).scopesAgree},
 		{"Pages", (*registrySuite).pages},
@@ -42,6 +43,9 @@ func Registry(t *testing.T, place RegistryPlace) {
 		{"Cursors", (*registrySuite).cursors},
 		{"Patch", (*registrySuite).patch},
 		{"Delete", (*registrySuite).delete},
+		{"Collections", (*registrySuite).collections},
+		{"CollectionList", (*registrySuite).collectionList},
+		{"Kinds", (*registrySuite).kinds},
 		{"Jobs", (*registrySuite).jobs},
 		{"Items", (*registrySuite).items},
 		{"Keys", (*registrySuite).keys},
@@ -127,7 +131,7 @@ func (s *registrySuite) register(id, department string) storage.Changes {
 		Document: d.ID, Number: 1, Ordinal: s.ordinal(), Content: []byte("hash of " + id), Size: 12345,
 		MediaType: "application/pdf", Window: fingerprint.Dense, Status: "partial", Reason: "page without text",
 		Pages:     []storage.Page{{Number: 1, Characters: 900, CodePoints: 1000, Reader: "pdf"}, {Number: 2, Reason: "image"}},
-		TextBytes: 1100, CreatedAt: aMoment, Places: []byte("places of " + id),
+		TextBytes: 1100, CreatedAt: aMoment, Places: []byte("places of " + id), Sketch: []byte("sketch of " + id),
 	}
 	return storage.Changes{
 		Documents: []storage.Document{d},
@@ -143,9 +147,9 @@ func source(d storage.Document, version int, name string) storage.Source {
 	}
 }
 
-// told is a version as all calls but Places tell it.
+// told is a version as all calls but Places and Sketches tell it.
 func told(v storage.Version) storage.Version {
-	v.Places = nil
+	v.Places, v.Sketch = nil, nil
 	return v
 }
 
@@ -185,6 +189,13 @@ func (s *registrySuite) empty() {
 	ordinals, err := s.r.Ordinals(ctx)
 	s.ok(err)
 	s.equal(len(ordinals), 0)
+	sketches, err := s.r.Sketches(ctx, []storage.Ordinal{1, 2})
+	s.ok(err)
+	s.equal(len(sketches), 0)
+	collections, next, err := s.r.Collections(ctx, everywhere, "", 10)
+	s.ok(err)
+	s.equal(len(collections), 0)
+	s.equal(next, "")
 	jobs, _, err := s.r.Jobs(ctx, everywhere, false, "", 10)
 	s.ok(err)
 	s.equal(len(jobs), 0)
@@ -247,7 +258,7 @@ func (s *registrySuite) commit() {
 	matches, next, err := s.r.Documents(ctx, everywhere, storage.DocumentFilter{}, "", 10)
 	s.ok(err)
 	s.equal(next, "")
-	s.equal(matches, []storage.Match{{Document: d, Version: version, Source: "/share/doc_a"}})
+	s.equal(matches, []storage.Match{{Document: d, Version: version, Source: "/share/doc_a", Kind: storage.Protected}})
 	ordinals, err := s.r.Ordinals(ctx)
 	s.ok(err)
 	s.equal(ordinals, []storage.Ordinal{version.Ordinal})
@@ -333,6 +344,7 @@ func (s *registrySuite) atomic() {
 		s.kind(err, storage.ErrNotFound)
 		_, err = s.r.Places(ctx, ordinal)
 		s.kind(err, storage.ErrNotFound)
+		s.equal(len(s.sketchesOf(ordinal)), 0)
 		_, err = s.r.Job(ctx, everywhere, "job_new")
 		s.kind(err, storage.ErrNotFound)
 		ordinals, err := s.r.Ordinals(ctx)
@@ -371,7 +383,7 @@ func (s *registrySuite) versions() {
 	s.equal(versions, want)
 	matches, _, err := s.r.Documents(ctx, everywhere, storage.DocumentFilter{}, "", 10)
 	s.ok(err)
-	s.equal(matches, []storage.Match{{Document: d, Version: want[4], Source: "/share/doc_a"}})
+	s.equal(matches, []storage.Match{{Document: d, Version: want[4], Source: "/share/doc_a", Kind: storage.Protected}})
 	s.equal(s.list(everywhere, storage.DocumentFilter{Status: "status 5"}), []storage.DocumentID{"doc_a"})
 	s.equal(s.list(everywhere, storage.DocumentFilter{Status: "status 4"}), []storage.DocumentID{})
 }
@@ -461,9 +473,9 @@ func (s *registrySuite) matches() {
 	})
 	s.ok(err)
 	s.equal(matches, map[storage.Ordinal]storage.Match{
-		versions[0].Ordinal: {Document: d, Version: told(versions[0]), Source: "third"},
-		versions[1].Ordinal: {Document: d, Version: told(versions[1]), Source: "second"},
-		versions[2].Ordinal: {Document: d, Version: told(versions[2]), Source: "third"},
+		versions[0].Ordinal: {Document: d, Version: told(versions[0]), Source: "third", Kind: storage.Protected},
+		versions[1].Ordinal: {Document: d, Version: told(versions[1]), Source: "second", Kind: storage.Protected},
+		versions[2].Ordinal: {Document: d, Version: told(versions[2]), Source: "third", Kind: storage.Protected},
 	})
 
 	const many = 600
@@ -480,7 +492,7 @@ func (s *registrySuite) matches() {
 		s.ok(err)
 		s.equal(len(matches), n)
 		for i := range n {
-			s.equal(matches[ordinals[i]], storage.Match{Document: all.Documents[i], Version: told(all.Versions[i])})
+			s.equal(matches[ordinals[i]], storage.Match{Document: all.Documents[i], Version: told(all.Versions[i]), Kind: storage.Protected})
 		}
 	}
 }
@@ -503,6 +515,44 @@ func (s *registrySuite) places() {
 	}
 	_, err := s.r.Places(ctx, s.ordinal())
 	s.kind(err, storage.ErrNotFound)
+}
+
+func (s *registrySuite) sketchesOf(ordinals ...storage.Ordinal) map[storage.Ordinal][]byte {
+	s.Helper()
+	sketches, err := s.r.Sketches(s.Context(), ordinals)
+	s.ok(err)
+	return sketches
+}
+
+// Sketches come back as they were stored, however many are asked for. A version
+// without one is missing, as is what no version has.
+func (s *registrySuite) sketches() {
+	const many = 600
+	var all storage.Changes
+	var ordinals []storage.Ordinal
+	want := map[storage.Ordinal][]byte{}
+	for i := range many {
+		c := s.register(fmt.Sprint("doc_", i), "finance")
+		v := &c.Versions[0]
+		v.Sketch = nil
+		for j := range i % 129 {
+			v.Sketch = append(v.Sketch, byte(j), byte(i), byte(i*j), byte(i>>8))
+		}
+		if len(v.Sketch) > 0 {
+			want[v.Ordinal] = v.Sketch
+		}
+		all.Documents, all.Versions = append(all.Documents, c.Documents...), append(all.Versions, c.Versions...)
+		ordinals = append(ordinals, v.Ordinal)
+	}
+	s.put(all)
+	s.crash()
+	s.equal(s.sketchesOf(append(ordinals, 0, 4_000_000_000, ordinals[7])...), want)
+	for _, n := range []int{0, 1, 15, 16, 17, 256, 257} {
+		got := s.sketchesOf(ordinals[:n]...)
+		for _, o := range ordinals[:n] {
+			s.equal(got[o], want[o])
+		}
+	}
 }
 
 // No call reveals a document outside the scope, nor that it exists.
@@ -773,15 +823,173 @@ func (s *registrySuite) delete() {
 		_, err = s.r.Places(ctx, o)
 		s.kind(err, storage.ErrNotFound)
 	}
+	s.equal(s.sketchesOf(append(want, stays.Versions[0].Ordinal)...), map[storage.Ordinal][]byte{stays.Versions[0].Ordinal: stays.Versions[0].Sketch})
 	matches, err := s.r.Matches(ctx, everywhere, append(want, stays.Versions[0].Ordinal))
 	s.ok(err)
 	s.equal(matches, map[storage.Ordinal]storage.Match{
-		stays.Versions[0].Ordinal: {Document: stays.Documents[0], Version: told(stays.Versions[0]), Source: "/share/doc_b"},
+		stays.Versions[0].Ordinal: {Document: stays.Documents[0], Version: told(stays.Versions[0]), Source: "/share/doc_b", Kind: storage.Protected},
 	})
 	ordinals, err = s.r.Ordinals(ctx)
 	s.ok(err)
 	s.equal(ordinals, []storage.Ordinal{stays.Versions[0].Ordinal})
 	s.equal(s.list(everywhere, storage.DocumentFilter{}), []storage.DocumentID{"doc_b"})
+}
+
+// A collection is what was said when it was added; to say it again changes
+// nothing, to say anything else is a conflict. What nobody added is protected and
+// dense, and stays unsaid.
+func (s *registrySuite) collections() {
+	ctx := s.Context()
+	said := storage.Collection{Name: "gazette", Kind: storage.Public, Department: "press", Window: fingerprint.Sparse, CreatedAt: aMoment}
+	unsaid := storage.Collection{Name: "gazette", Kind: storage.Protected, Window: fingerprint.Dense}
+	check := func(want storage.Collection) {
+		s.Helper()
+		got, err := s.r.Collection(ctx, want.Name)
+		s.ok(err)
+		s.equal(got, want)
+	}
+	check(unsaid)
+	s.put(s.register("doc_a", "finance"))
+	check(storage.Collection{Name: "papers", Kind: storage.Protected, Window: fingerprint.Dense})
+	s.ok(s.r.AddCollection(ctx, said))
+	s.crash()
+	check(said)
+	again := said
+	again.CreatedAt = aMoment.Add(time.Hour)
+	s.ok(s.r.AddCollection(ctx, again))
+	for _, change := range []func(*storage.Collection){
+		func(c *storage.Collection) { c.Kind = storage.Boilerplate },
+		func(c *storage.Collection) { c.Department = "press/office" },
+		func(c *storage.Collection) { c.Window = fingerprint.Dense },
+		func(c *storage.Collection) { *c = unsaid; c.Department = "works" },
+	} {
+		other := said
+		change(&other)
+		s.kind(s.r.AddCollection(ctx, other), storage.ErrConflict)
+	}
+	check(said)
+	// Names are compared by their bytes.
+	other := storage.Collection{Name: "Gazette", Kind: storage.Protected, Department: "works", Window: fingerprint.Dense, CreatedAt: aMoment}
+	s.ok(s.r.AddCollection(ctx, other))
+	check(other)
+	check(said)
+	for _, change := range []func(*storage.Collection){
+		func(c *storage.Collection) { c.Name = "" },
+		func(c *storage.Collection) { c.Department = "" },
+		func(c *storage.Collection) { c.Kind = "" },
+		func(c *storage.Collection) { c.Kind = "secret" },
+		func(c *storage.Collection) { c.Window = 0 },
+		func(c *storage.Collection) { c.Window = 7 },
+	} {
+		bad := storage.Collection{Name: "bad", Kind: storage.Public, Department: "press", Window: fingerprint.Dense}
+		change(&bad)
+		if err := s.r.AddCollection(ctx, bad); err == nil {
+			s.Fatalf("added %+v", bad)
+		}
+	}
+	got, _, err := s.r.Collections(ctx, everywhere, "", 10)
+	s.ok(err)
+	s.equal(got, []storage.Collection{other, said})
+}
+
+// A list is in order of name, and shows a scope its own collections, everybody's,
+// and those that never alarm. Pages put together are the list, while others are
+// added.
+func (s *registrySuite) collectionList() {
+	ctx := s.Context()
+	add := func(name string, kind storage.CollectionKind, department string) {
+		s.Helper()
+		s.ok(s.r.AddCollection(ctx, storage.Collection{Name: name, Kind: kind, Department: department, Window: fingerprint.Dense, CreatedAt: aMoment}))
+	}
+	add("zebra", storage.Protected, "finance")
+	add("éclair", storage.Protected, "finance/budget-wing")
+	add("b", storage.Protected, "works")
+	add("Z", storage.Public, "works")
+	add("letterheads", storage.Boilerplate, "works/roads")
+	add("a", storage.Protected, storage.DefaultDepartment)
+	add("a.b", storage.Protected, "default/annex")
+	all := []string{"Z", "a", "a.b", "b", "letterheads", "zebra", "éclair"}
+	walk := func(scope storage.Scope, limit int) (names []string) {
+		s.Helper()
+		for cursor := ""; ; {
+			page, next, err := s.r.Collections(ctx, scope, cursor, limit)
+			s.ok(err)
+			if len(page) > limit || next != "" && len(page) != limit {
+				s.Fatalf("page of %d with more to come: %t", len(page), next != "")
+			}
+			for _, c := range page {
+				names = append(names, c.Name)
+			}
+			if cursor = next; cursor == "" {
+				return names
+			}
+		}
+	}
+	for _, test := range []struct {
+		scope storage.Scope
+		want  []string
+	}{
+		{everywhere, all},
+		{storage.Branches("finance"), []string{"Z", "a", "letterheads", "zebra", "éclair"}},
+		{storage.Branches("finance/budget-wing", "works"), []string{"Z", "a", "b", "letterheads", "éclair"}},
+		{storage.Branches("default"), []string{"Z", "a", "a.b", "letterheads"}},
+		{storage.Branches("fin", "FINANCE", "%", ""), []string{"Z", "a", "letterheads"}},
+		{storage.Scope{}, nil},
+	} {
+		for _, limit := range []int{1, 2, 3, len(all), 100} {
+			s.equal(walk(test.scope, limit), test.want)
+		}
+	}
+	page, cursor, err := s.r.Collections(ctx, everywhere, "", 2)
+	s.ok(err)
+	s.equal(page[1].Name, "a")
+	add("A", storage.Public, "works") // before the cursor
+	add("aa", storage.Public, "works")
+	s.crash()
+	page, _, err = s.r.Collections(ctx, everywhere, cursor, 2)
+	s.ok(err)
+	s.equal([]string{page[0].Name, page[1].Name}, []string{"a.b", "aa"})
+	// Neither a cursor that nobody gave nor one of another list is good for this.
+	s.put(s.register("doc_a", "finance"))
+	s.put(s.register("doc_b", "finance"))
+	_, foreign, err := s.r.Documents(ctx, everywhere, storage.DocumentFilter{}, "", 1)
+	s.ok(err)
+	for _, bad := range []string{"x", cursor[1:], cursor + "A", foreign} {
+		_, _, err := s.r.Collections(ctx, everywhere, bad, 2)
+		s.kind(err, storage.ErrNotFound)
+	}
+	if _, _, err := s.r.Collections(ctx, everywhere, "", 0); err == nil {
+		s.Fatal("listed with limit 0")
+	}
+}
+
+// A match tells the kind of its document's collection, whoever owns that and
+// whenever it was added.
+func (s *registrySuite) kinds() {
+	ctx := s.Context()
+	want := map[storage.Ordinal]storage.CollectionKind{}
+	for collection, kind := range map[string]storage.CollectionKind{
+		"gazette": storage.Public, "letterheads": storage.Boilerplate, "memos": storage.Protected, "unsaid": storage.Protected, "Gazette": storage.Protected,
+	} {
+		c := s.register("doc_"+collection, "finance")
+		c.Documents[0].Collection = collection
+		s.put(c)
+		want[c.Versions[0].Ordinal] = kind
+		if collection != "unsaid" && collection != "Gazette" {
+			s.ok(s.r.AddCollection(ctx, storage.Collection{Name: collection, Kind: kind, Department: "press", Window: fingerprint.Dense}))
+		}
+	}
+	ordinals, err := s.r.Ordinals(ctx)
+	s.ok(err)
+	matches, err := s.r.Matches(ctx, storage.Branches("finance"), ordinals)
+	s.ok(err)
+	listed, _, err := s.r.Documents(ctx, storage.Branches("finance"), storage.DocumentFilter{}, "", 10)
+	s.ok(err)
+	s.equal(len(listed), len(want))
+	for _, m := range listed {
+		s.equal(m.Kind, want[m.Version.Ordinal])
+		s.equal(matches[m.Version.Ordinal], m)
+	}
 }
 
 func (s *registrySuite) jobs() {
@@ -1020,6 +1228,10 @@ func (s *registrySuite) concurrent() {
 				fail("matches", err)
 				_, err = s.r.Stats(ctx)
 				fail("stats", err)
+				// Everybody says the same at once.
+				fail("add collection", s.r.AddCollection(ctx, storage.Collection{Name: "gazette", Kind: storage.Public, Department: "press", Window: fingerprint.Dense}))
+				_, _, err = s.r.Collections(ctx, everywhere, "", 10)
+				fail("collections", err)
 			}
 		})
 	}
@@ -1033,6 +1245,11 @@ func (s *registrySuite) closed() {
 	_, err := s.r.ReserveOrdinals(ctx, 1)
 	s.kind(err, storage.ErrClosed)
 	s.kind(s.r.Commit(ctx, storage.Changes{}), storage.ErrClosed)
+	s.kind(s.r.AddCollection(ctx, storage.Collection{Name: "a", Kind: storage.Public, Department: "b", Window: fingerprint.Dense}), storage.ErrClosed)
+	_, err = s.r.Collection(ctx, "a")
+	s.kind(err, storage.ErrClosed)
+	_, err = s.r.Sketches(ctx, []storage.Ordinal{1})
+	s.kind(err, storage.ErrClosed)
 	_, err = s.r.Matches(ctx, everywhere, []storage.Ordinal{1})
 	s.kind(err, storage.ErrClosed)
 	_, _, err = s.r.Documents(ctx, everywhere, storage.DocumentFilter{}, "", 1)

@@ -1,0 +1,150 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/storage"
+)
+
+// create posts a collection.
+func (h *house) create(client *http.Client, body string) reply {
+	h.t.Helper()
+	return do(h.t, client, h.request("POST", "/v1/collections", strings.NewReader(body), "Content-Type", "application/json"))
+}
+
+// TestCreateCollection: a collection is what was said first, with what nobody said
+// filled in; said again it is answered, and otherwise refused.
+func TestCreateCollection(t *testing.T) {
+	h := newHouse(t, options{})
+	finance := h.as(h.key("finance"))
+	for _, c := range []struct {
+		client *http.Client
+		body   string
+		want   Collection
+	}{
+		{h.http, `{"name":"acts"}`, Collection{Name: "acts", Kind: "protected", Department: "default", Density: "dense"}},
+		{h.http, `{"name":"gazette","kind":"public","department":"press/office","density":"sparse"}`, Collection{Name: "gazette", Kind: "public", Department: "press/office", Density: "sparse"}},
+		{h.http, `{"name":"Übersicht_1.b-c","kind":"boilerplate"}`, Collection{Name: "Übersicht_1.b-c", Kind: "boilerplate", Department: "default", Density: "dense"}},
+		{finance, `{"name":"memos"}`, Collection{Name: "memos", Kind: "protected", Department: "finance", Density: "dense"}},
+		{finance, `{"name":"drafts","department":"finance/budget-wing","density":"sparse"}`, Collection{Name: "drafts", Kind: "protected", Department: "finance/budget-wing", Density: "sparse"}},
+	} {
+		made := read[Collection](h.create(c.client, c.body).want(201))
+		if age := time.Since(made.CreatedAt); age < 0 || age > time.Minute {
+			t.Errorf("%s: created at %v", c.body, made.CreatedAt)
+		}
+		c.want.CreatedAt = made.CreatedAt
+		if made != c.want {
+			t.Errorf("%s: %+v", c.body, made)
+		}
+		if again := read[Collection](h.create(c.client, c.body).want(200)); again != made {
+			t.Errorf("%s again: %+v, first %+v", c.body, again, made)
+		}
+	}
+	for _, body := range []string{
+		`{"name":"gazette"}`,
+		`{"name":"gazette","kind":"boilerplate","department":"press/office","density":"sparse"}`,
+		`{"name":"gazette","kind":"public","department":"press","density":"sparse"}`,
+		`{"name":"gazette","kind":"public","department":"press/office"}`,
+	} {
+		h.refused(body, h.create(h.http, body), complaint{409, ""})
+	}
+	h.refused("another's name", h.create(finance, `{"name":"acts"}`), complaint{409, ""})
+	if c, err := h.registry.Collection(t.Context(), "gazette"); err != nil || c.Kind != storage.Public || c.Department != "press/office" || c.Window != fingerprint.Sparse {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// TestCreateCollectionRefused: who does not reach a department makes nothing in it,
+// who does not reach all silences no alarm, and other roles make nothing at all.
+func TestCreateCollectionRefused(t *testing.T) {
+	h := newHouse(t, options{})
+	finance := h.as(h.key("finance"))
+	key, record := auth.NewKey("analyst", "", time.Now())
+	if err := h.registry.AddKey(t.Context(), record); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		client *http.Client
+		body   string
+	}{
+		{finance, `{"name":"a","department":"interior"}`},
+		{finance, `{"name":"a","department":"default"}`},
+		{finance, `{"name":"a","department":"financial"}`},
+		{finance, `{"name":"a","kind":"public"}`},
+		{finance, `{"name":"a","kind":"boilerplate","department":"finance/budget-wing"}`},
+		{h.as(key), `{"name":"a"}`},
+	} {
+		h.refused(c.body, h.create(c.client, c.body), complaint{403, ""})
+	}
+	if list := read[CollectionList](h.get("/v1/collections").want(200)); list.Items == nil || len(list.Items) != 0 {
+		t.Errorf("%+v", list)
+	}
+}
+
+// TestCollectionList: pages put together are the list in order of name; a key sees
+// its own, everybody's, and what never alarms.
+func TestCollectionList(t *testing.T) {
+	h := newHouse(t, options{})
+	for _, body := range []string{
+		`{"name":"z","department":"finance/budget-wing"}`, `{"name":"b","department":"interior"}`, `{"name":"a"}`,
+		`{"name":"y","kind":"public","department":"interior"}`, `{"name":"c","kind":"boilerplate","department":"interior"}`,
+	} {
+		h.create(h.http, body).want(201)
+	}
+	list := func(client *http.Client, limit string) (names []string) {
+		t.Helper()
+		cursor := ""
+		for range 20 {
+			q := []string{"limit", limit}
+			if cursor != "" {
+				q = append(q, "cursor", cursor)
+			}
+			l := read[CollectionList](do(t, client, h.request("GET", "/v1/collections"+query(q...), nil)).want(200))
+			for _, c := range l.Items {
+				names = append(names, c.Name)
+			}
+			if cursor = l.NextCursor; cursor == "" {
+				return names
+			}
+		}
+		t.Fatal("the list does not end")
+		return nil
+	}
+	for _, limit := range []string{"1", "2", "5", "1000"} {
+		for key, want := range map[string][]string{
+			"": {"a", "b", "c", "y", "z"}, "finance": {"a", "c", "y", "z"}, "interior": {"a", "b", "c", "y"}, "fin": {"a", "c", "y"},
+		} {
+			if got := list(h.as(h.key(key)), limit); !slices.Equal(got, want) {
+				t.Errorf("%q by %s: %v, want %v", key, limit, got, want)
+			}
+		}
+	}
+	h.register("a.txt", prose(70, 40))
+	h.register("b.txt", prose(71, 40))
+	documents := read[DocumentList](h.get("/v1/documents?limit=1").want(200))
+	h.refused("a document's cursor", h.get("/v1/collections"+query("cursor", documents.NextCursor)), complaint{400, "cursor was not given by this list"})
+}
+
+// TestSparseCollection: what is registered into a sparse collection takes less, and
+// is found.
+func TestSparseCollection(t *testing.T) {
+	h := newHouse(t, options{})
+	h.create(h.http, `{"name":"bulk","density":"sparse"}`).want(201)
+	postings := func() int64 { return read[IndexStats](h.get("/v1/index").want(200)).Postings }
+	before := postings()
+	sparse := h.register("sparse.txt", prose(72, 400), field{"collection", "bulk", ""})
+	between := postings()
+	h.register("dense.txt", prose(73, 400))
+	if s, d := between-before, postings()-between; s == 0 || s*3 > d {
+		t.Errorf("sparse takes %d fingerprints, dense %d", s, d)
+	}
+	if a := h.lookUpText(h.http, prose(72, 400), ""); len(a.Matches) != 1 || a.Matches[0].Document.ID != sparse.ID {
+		t.Errorf("%+v", a)
+	}
+}

@@ -1,0 +1,183 @@
+package match
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/storage"
+)
+
+// candidate is a document that shares passages with the suspect.
+type candidate struct {
+	ordinal storage.Ordinal
+	window  fingerprint.Window
+	chains  []chain // best first
+	whole   float64 // chance of all it shares, as a decimal logarithm
+	known   storage.Match
+
+	// What judge finds:
+	chance      float64 // of what counts
+	disposition Disposition
+	versions    []Relative
+	because     string // of the disposition, if it is not plain
+}
+
+// candidates weighs every document that has hits in line and returns the best.
+func (s *search) candidates() []*candidate {
+	var found []*candidate
+	c := chainer{bits: s.bits}
+	for _, g := range s.groups {
+		if len(g.hits) < 2 {
+			continue
+		}
+		if chains := c.chains(g.hits, g.window); len(chains) > 0 {
+			found = append(found, &candidate{ordinal: g.ordinal, window: g.window, chains: chains})
+		}
+	}
+	s.opportunities = len(found)
+	for _, c := range found {
+		c.whole = s.together(c.chains)
+	}
+	slices.SortFunc(found, func(a, b *candidate) int {
+		return cmp.Or(cmp.Compare(a.whole, b.whole), cmp.Compare(b.chains[0].bits, a.chains[0].bits), cmp.Compare(a.ordinal, b.ordinal))
+	})
+	return found[:min(len(found), maxCandidates)]
+}
+
+// judge decides what becomes of a candidate.
+func (c *candidate) judge(s *search, sup *suppression, seenAt time.Time) {
+	threshold := math.Log10(ChanceThreshold)
+	if c.whole > threshold {
+		c.chance, c.disposition = c.whole, BelowThreshold
+		return
+	}
+	if d, ok := harmless(c.known, seenAt); ok {
+		c.chance, c.disposition = c.whole, d
+		return
+	}
+	c.chance = s.together(sup.rest(c.chains))
+	if c.chance <= threshold {
+		c.disposition = Alert
+		return
+	}
+	c.chance, c.disposition = c.whole, sup.most(c.chains)
+}
+
+// harmless reports whether all of a document may be seen, and why.
+func harmless(m storage.Match, seenAt time.Time) (Disposition, bool) {
+	published := !m.Document.PublishedAt.IsZero() && !seenAt.Before(m.Document.PublishedAt)
+	switch {
+	case m.Kind == storage.Boilerplate:
+		return Boilerplate, true
+	case published, m.Kind == storage.Public && m.Document.PublishedAt.IsZero():
+		return PublicText, true
+	}
+	return "", false
+}
+
+// closeness is how many characters of the suspect stand in the candidate: what
+// only one version has makes it closer than the others.
+func (c *candidate) closeness() int {
+	sum := 0
+	for _, l := range c.chains {
+		sum += l.query().Len() - l.missed()*int(c.window)
+	}
+	return sum
+}
+
+// familyResemblance is the share of their text that documents of one family
+// have in common at least: drafts, finals, revisions. It is generous, since it only
+// spares the analyst repetition.
+const familyResemblance = .4
+
+// gather leaves one alert of each family: the closest.
+func (m *Matcher) gather(ctx context.Context, candidates []*candidate) error {
+	var alerts []*candidate
+	for _, c := range candidates {
+		if c.disposition == Alert {
+			alerts = append(alerts, c)
+		}
+	}
+	if len(alerts) < 2 {
+		return nil
+	}
+	sketches, err := m.sketches(ctx, alerts)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(alerts, func(a, b *candidate) int {
+		return cmp.Or(cmp.Compare(b.closeness(), a.closeness()), cmp.Compare(a.chance, b.chance), cmp.Compare(b.known.Version.CreatedAt.UnixNano(), a.known.Version.CreatedAt.UnixNano()), cmp.Compare(b.ordinal, a.ordinal))
+	})
+	var heads []*candidate
+	for _, c := range alerts {
+		i := slices.IndexFunc(heads, func(h *candidate) bool {
+			same := h.known.Document.ID == c.known.Document.ID || sketches[h.ordinal].Resemblance(sketches[c.ordinal]) >= familyResemblance
+			return same && overlap(h, c)
+		})
+		if i < 0 {
+			heads = append(heads, c)
+			continue
+		}
+		h := heads[i]
+		h.versions = append(h.versions, Relative{c.known.Document.ID, c.known.Version.Number})
+		c.disposition = BelowThreshold
+		c.because = fmt.Sprintf("version %d of %s is closer", h.known.Version.Number, h.known.Document.ID)
+	}
+	return nil
+}
+
+// overlap reports whether two candidates share, by half, the same characters of
+// the suspect.
+func overlap(a, b *candidate) bool {
+	common, least := 0, 0
+	for _, l := range b.chains {
+		least += l.query().Len()
+		for _, o := range a.chains {
+			common += intersection(l.query(), o.query())
+		}
+	}
+	return 2*common >= least
+}
+
+func intersection(a, b fingerprint.Span) int {
+	return max(0, min(a.End, b.End)-max(a.Start, b.Start))
+}
+
+func (m *Matcher) sketches(ctx context.Context, candidates []*candidate) (map[storage.Ordinal]fingerprint.Sketch, error) {
+	ordinals := make([]storage.Ordinal, len(candidates))
+	for i, c := range candidates {
+		ordinals[i] = c.ordinal
+	}
+	encoded, err := m.Documents.Sketches(ctx, ordinals)
+	if err != nil {
+		return nil, fmt.Errorf("read sketches: %w", err)
+	}
+	sketches := map[storage.Ordinal]fingerprint.Sketch{}
+	for o, b := range encoded {
+		if sketches[o], err = fingerprint.ParseSketch(b); err != nil {
+			return nil, fmt.Errorf("read sketch of ordinal %d: %w: %w", o, storage.ErrCorrupt, err)
+		}
+	}
+	return sketches, nil
+}
+
+// reason says in words what the disposition rests on.
+func (c *candidate) reason(matched, length int) string {
+	said := fmt.Sprintf("%d of %d characters stand in this document", matched, length)
+	switch {
+	case c.because != "":
+		return said + ", but " + c.because
+	case c.disposition == BelowThreshold:
+		return said + ", which may be chance"
+	case c.disposition == PublicText:
+		return said + " and in public text"
+	case c.disposition == Boilerplate:
+		return said + " and are boilerplate"
+	}
+	return said
+}
