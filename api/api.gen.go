@@ -58,6 +58,27 @@ func (e Density) Valid() bool {
 	}
 }
 
+// Defines values for DroppedReason.
+const (
+	DroppedReasonBoilerplate DroppedReason = "boilerplate"
+	DroppedReasonPublic      DroppedReason = "public"
+	DroppedReasonTooCommon   DroppedReason = "too_common"
+)
+
+// Valid indicates whether the value is a known member of the DroppedReason enum.
+func (e DroppedReason) Valid() bool {
+	switch e {
+	case DroppedReasonBoilerplate:
+		return true
+	case DroppedReasonPublic:
+		return true
+	case DroppedReasonTooCommon:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MatchChannel.
 const (
 	Image MatchChannel = "image"
@@ -103,39 +124,6 @@ func (e MatchDisposition) Valid() bool {
 	case MatchDispositionBoilerplate:
 		return true
 	case MatchDispositionPublicText:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for MatchAnswerVerdict.
-const (
-	MatchAnswerVerdictAuthorized   MatchAnswerVerdict = "authorized"
-	MatchAnswerVerdictIncomplete   MatchAnswerVerdict = "incomplete"
-	MatchAnswerVerdictNoMatch      MatchAnswerVerdict = "no_match"
-	MatchAnswerVerdictPublic       MatchAnswerVerdict = "public"
-	MatchAnswerVerdictTooShort     MatchAnswerVerdict = "too_short"
-	MatchAnswerVerdictUnauthorized MatchAnswerVerdict = "unauthorized"
-	MatchAnswerVerdictUnreadable   MatchAnswerVerdict = "unreadable"
-)
-
-// Valid indicates whether the value is a known member of the MatchAnswerVerdict enum.
-func (e MatchAnswerVerdict) Valid() bool {
-	switch e {
-	case MatchAnswerVerdictAuthorized:
-		return true
-	case MatchAnswerVerdictIncomplete:
-		return true
-	case MatchAnswerVerdictNoMatch:
-		return true
-	case MatchAnswerVerdictPublic:
-		return true
-	case MatchAnswerVerdictTooShort:
-		return true
-	case MatchAnswerVerdictUnauthorized:
-		return true
-	case MatchAnswerVerdictUnreadable:
 		return true
 	default:
 		return false
@@ -232,6 +220,50 @@ func (e Status) Valid() bool {
 	}
 }
 
+// Defines values for Verdict.
+const (
+	VerdictAuthorized   Verdict = "authorized"
+	VerdictIncomplete   Verdict = "incomplete"
+	VerdictNoMatch      Verdict = "no_match"
+	VerdictPublic       Verdict = "public"
+	VerdictTooShort     Verdict = "too_short"
+	VerdictUnauthorized Verdict = "unauthorized"
+	VerdictUnreadable   Verdict = "unreadable"
+)
+
+// Valid indicates whether the value is a known member of the Verdict enum.
+func (e Verdict) Valid() bool {
+	switch e {
+	case VerdictAuthorized:
+		return true
+	case VerdictIncomplete:
+		return true
+	case VerdictNoMatch:
+		return true
+	case VerdictPublic:
+		return true
+	case VerdictTooShort:
+		return true
+	case VerdictUnauthorized:
+		return true
+	case VerdictUnreadable:
+		return true
+	default:
+		return false
+	}
+}
+
+// BatchLine defines model for BatchLine.
+type BatchLine struct {
+	// ID Echoed.
+	ID     string    `json:"id,omitempty,omitzero"`
+	SeenAt time.Time `json:"seen_at,omitempty,omitzero"`
+	Text   string    `json:"text"`
+
+	// Thread Lines of the same thread are judged together too.
+	Thread string `json:"thread,omitempty,omitzero"`
+}
+
 // Collection defines model for Collection.
 type Collection struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -260,6 +292,14 @@ type CollectionList struct {
 
 	// NextCursor Empty at the end.
 	NextCursor string `json:"next_cursor"`
+}
+
+// CompareRequest defines model for CompareRequest.
+type CompareRequest struct {
+	Document string `json:"document"`
+
+	// Text The text that may show the document.
+	Text string `json:"text"`
 }
 
 // Containment How much of one side stands in the other, as shares of normalized characters.
@@ -335,12 +375,49 @@ type DocumentSpan struct {
 	Start int `json:"start"`
 }
 
+// Dropped What did not count.
+type Dropped struct {
+	// Characters Normalized characters of the query.
+	Characters int `json:"characters,omitempty,omitzero"`
+
+	// Fingerprints Fingerprints that stand in more places than were read.
+	Fingerprints int           `json:"fingerprints,omitempty,omitzero"`
+	Reason       DroppedReason `json:"reason"`
+}
+
+// DroppedReason defines model for Dropped.Reason.
+type DroppedReason string
+
+// Explanation How the answer came about.
+type Explanation struct {
+	Dropped      []Dropped    `json:"dropped"`
+	Fingerprints Fingerprints `json:"fingerprints"`
+
+	// Nearest The best match below the threshold, when there is no alert.
+	Nearest Nearest `json:"nearest,omitempty,omitzero"`
+
+	// NormalizedCharacters Length of the query.
+	NormalizedCharacters int `json:"normalized_characters"`
+
+	// Threshold A match is an alert if fewer documents than this are expected to match as well by chance.
+	Threshold float64 `json:"threshold"`
+}
+
 // FieldError defines model for FieldError.
 type FieldError struct {
 	Detail string `json:"detail"`
 
 	// Pointer The field as a JSON pointer, or the parameter or form field by its name; empty for the body as a whole.
 	Pointer string `json:"pointer"`
+}
+
+// Fingerprints defines model for Fingerprints.
+type Fingerprints struct {
+	// Asked Different fingerprints of the query.
+	Asked int `json:"asked"`
+
+	// Found Of them, how many stand in the index, in whatever document.
+	Found int `json:"found"`
 }
 
 // IndexStats defines model for IndexStats.
@@ -380,6 +457,9 @@ type Match struct {
 
 	// Score Grows with the evidence; 0.5 is the threshold.
 	Score float64 `json:"score"`
+
+	// Versions Other versions of the document, and other documents of its family, that show the same and are less close.
+	Versions []Relative `json:"versions,omitempty,omitzero"`
 }
 
 // MatchChannel defines model for Match.Channel.
@@ -390,6 +470,9 @@ type MatchDisposition string
 
 // MatchAnswer defines model for MatchAnswer.
 type MatchAnswer struct {
+	// Explanation How the answer came about.
+	Explanation Explanation `json:"explanation,omitempty,omitzero"`
+
 	// GuaranteeCharacters A verbatim run of this many normalized characters of a searched document is found.
 	GuaranteeCharacters int    `json:"guarantee_characters"`
 	ID                  string `json:"id"`
@@ -401,6 +484,9 @@ type MatchAnswer struct {
 	// Missing What did not answer.
 	Missing []string `json:"missing,omitempty,omitzero"`
 
+	// Obfuscation How the text was disguised, if it was.
+	Obfuscation Obfuscation `json:"obfuscation,omitempty,omitzero"`
+
 	// Partial Part of the index or of the file did not answer.
 	Partial bool `json:"partial"`
 
@@ -408,13 +494,10 @@ type MatchAnswer struct {
 	Reason string `json:"reason,omitempty,omitzero"`
 
 	// Scope The departments that were searched; `*` is all of them.
-	Scope   []string           `json:"scope"`
-	TookMs  float64            `json:"took_ms"`
-	Verdict MatchAnswerVerdict `json:"verdict"`
+	Scope   []string `json:"scope"`
+	TookMs  float64  `json:"took_ms"`
+	Verdict Verdict  `json:"verdict"`
 }
-
-// MatchAnswerVerdict defines model for MatchAnswer.Verdict.
-type MatchAnswerVerdict string
 
 // MatchRequest defines model for MatchRequest.
 type MatchRequest struct {
@@ -434,6 +517,37 @@ type MatchedDocument struct {
 
 // Name defines model for Name.
 type Name = string
+
+// Nearest The best match below the threshold, when there is no alert.
+type Nearest struct {
+	Document         MatchedDocument `json:"document"`
+	ExpectedByChance float64         `json:"expected_by_chance"`
+
+	// Lacks What it lacked.
+	Lacks             string `json:"lacks"`
+	MatchedCharacters int    `json:"matched_characters"`
+}
+
+// Obfuscation How the text was disguised, if it was.
+type Obfuscation struct {
+	// LookAlike Letters that stand in for Latin ones.
+	LookAlike int `json:"look_alike,omitempty,omitzero"`
+
+	// MixedScript Words of letters of several scripts.
+	MixedScript int `json:"mixed_script,omitempty,omitzero"`
+
+	// SoftHyphen Soft hyphens inside of words.
+	SoftHyphen int `json:"soft_hyphen,omitempty,omitzero"`
+
+	// SpacedOut Words whose letters are set apart.
+	SpacedOut int `json:"spaced_out,omitempty,omitzero"`
+
+	// StackedMarks Letters under a heap of marks.
+	StackedMarks int `json:"stacked_marks,omitempty,omitzero"`
+
+	// ZeroWidth Characters that nobody sees.
+	ZeroWidth int `json:"zero_width,omitempty,omitzero"`
+}
 
 // Outcome What became of a file.
 type Outcome string
@@ -560,8 +674,25 @@ type RegistrationList struct {
 	NextCursor string `json:"next_cursor"`
 }
 
+// Relative defines model for Relative.
+type Relative struct {
+	ID      string `json:"id"`
+	Version int    `json:"version"`
+}
+
 // Status How a file was read.
 type Status string
+
+// ThreadAnswer defines model for ThreadAnswer.
+type ThreadAnswer struct {
+	// Matches Spans of the query count in the texts of the thread, joined by line breaks.
+	Matches []Match `json:"matches"`
+	Thread  string  `json:"thread"`
+	Verdict Verdict `json:"verdict"`
+}
+
+// Verdict defines model for Verdict.
+type Verdict string
 
 // Version defines model for Version.
 type Version struct {
@@ -596,11 +727,20 @@ type Cursor = string
 // DocumentID defines model for DocumentID.
 type DocumentID = string
 
+// Explain defines model for Explain.
+type Explain = bool
+
 // JobID defines model for JobID.
 type JobID = string
 
 // Limit defines model for Limit.
 type Limit = int
+
+// SeenAt defines model for SeenAt.
+type SeenAt = time.Time
+
+// Suppressed defines model for Suppressed.
+type Suppressed = bool
 
 // ListCollectionsParams defines parameters for ListCollections.
 type ListCollectionsParams struct {
@@ -678,8 +818,25 @@ type MatchMultipartBody struct {
 // MatchParams defines parameters for Match.
 type MatchParams struct {
 	// Suppressed Answer the matches that are no alerts too.
-	Suppressed bool      `form:"suppressed,omitempty" json:"suppressed,omitempty,omitzero"`
-	SeenAt     time.Time `form:"seen_at,omitempty" json:"seen_at,omitempty,omitzero"`
+	Suppressed Suppressed `form:"suppressed,omitempty" json:"suppressed,omitempty,omitzero"`
+
+	// Explain Answer how the answer came about.
+	Explain Explain `form:"explain,omitempty" json:"explain,omitempty,omitzero"`
+
+	// SeenAt When the post was seen; now unless given.
+	SeenAt SeenAt `form:"seen_at,omitempty" json:"seen_at,omitempty,omitzero"`
+}
+
+// MatchBatchParams defines parameters for MatchBatch.
+type MatchBatchParams struct {
+	// Suppressed Answer the matches that are no alerts too.
+	Suppressed Suppressed `form:"suppressed,omitempty" json:"suppressed,omitempty,omitzero"`
+
+	// Explain Answer how the answer came about.
+	Explain Explain `form:"explain,omitempty" json:"explain,omitempty,omitzero"`
+
+	// SeenAt When the post was seen; now unless given.
+	SeenAt SeenAt `form:"seen_at,omitempty" json:"seen_at,omitempty,omitzero"`
 }
 
 // ListRegistrationsParams defines parameters for ListRegistrations.
@@ -714,6 +871,9 @@ type WatchRegistrationParams struct {
 
 // CreateCollectionJSONRequestBody defines body for CreateCollection for application/json ContentType.
 type CreateCollectionJSONRequestBody CreateCollectionJSONBody
+
+// CompareJSONRequestBody defines body for Compare for application/json ContentType.
+type CompareJSONRequestBody = CompareRequest
 
 // RegisterDocumentMultipartRequestBody defines body for RegisterDocument for multipart/form-data ContentType.
 type RegisterDocumentMultipartRequestBody RegisterDocumentMultipartBody
@@ -750,6 +910,9 @@ type ServerInterface interface {
 	// CreateCollection Create a collection
 	// (POST /v1/collections)
 	CreateCollection(ctx echo.Context) error
+	// Compare Look a text up in another
+	// (POST /v1/compare)
+	Compare(ctx echo.Context) error
 	// ListDocuments List documents in the order of their registration
 	// (GET /v1/documents)
 	ListDocuments(ctx echo.Context, params ListDocumentsParams) error
@@ -774,6 +937,9 @@ type ServerInterface interface {
 	// Match Look a text or a file up
 	// (POST /v1/match)
 	Match(ctx echo.Context, params MatchParams) error
+	// MatchBatch Look many texts up
+	// (POST /v1/match/batch)
+	MatchBatch(ctx echo.Context, params MatchBatchParams) error
 	// ListRegistrations The newest jobs
 	// (GET /v1/registrations)
 	ListRegistrations(ctx echo.Context, params ListRegistrationsParams) error
@@ -863,6 +1029,15 @@ func (w *ServerInterfaceWrapper) CreateCollection(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateCollection(ctx)
+	return err
+}
+
+// Compare converts echo context to params.
+func (w *ServerInterfaceWrapper) Compare(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Compare(ctx)
 	return err
 }
 
@@ -1031,6 +1206,13 @@ func (w *ServerInterfaceWrapper) Match(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter suppressed: %s", err))
 	}
 
+	// ------------- Optional query parameter "explain" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "explain", ctx.QueryParams(), &params.Explain, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter explain: %s", err))
+	}
+
 	// ------------- Optional query parameter "seen_at" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "seen_at", ctx.QueryParams(), &params.SeenAt, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
@@ -1040,6 +1222,38 @@ func (w *ServerInterfaceWrapper) Match(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Match(ctx, params)
+	return err
+}
+
+// MatchBatch converts echo context to params.
+func (w *ServerInterfaceWrapper) MatchBatch(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params MatchBatchParams
+	// ------------- Optional query parameter "suppressed" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "suppressed", ctx.QueryParams(), &params.Suppressed, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter suppressed: %s", err))
+	}
+
+	// ------------- Optional query parameter "explain" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "explain", ctx.QueryParams(), &params.Explain, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter explain: %s", err))
+	}
+
+	// ------------- Optional query parameter "seen_at" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "seen_at", ctx.QueryParams(), &params.SeenAt, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter seen_at: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MatchBatch(ctx, params)
 	return err
 }
 
@@ -1193,6 +1407,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	}
 
 	router.POST(options.BaseURL+"/v1/match", wrapper.Match, options.OperationMiddlewares["match"]...)
+	router.POST(options.BaseURL+"/v1/match/batch", wrapper.MatchBatch, options.OperationMiddlewares["matchBatch"]...)
+	router.POST(options.BaseURL+"/v1/compare", wrapper.Compare, options.OperationMiddlewares["compare"]...)
 	router.GET(options.BaseURL+"/v1/documents", wrapper.ListDocuments, options.OperationMiddlewares["listDocuments"]...)
 	router.POST(options.BaseURL+"/v1/documents", wrapper.RegisterDocument, options.OperationMiddlewares["registerDocument"]...)
 	router.DELETE(options.BaseURL+"/v1/documents/:id", wrapper.DeleteDocument, options.OperationMiddlewares["deleteDocument"]...)
@@ -1459,6 +1675,45 @@ type CreateCollectiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response CreateCollectiondefaultApplicationProblemPlusJSONResponse) VisitCreateCollectionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CompareRequestObject struct {
+	Body *CompareJSONRequestBody
+}
+
+type CompareResponseObject interface {
+	VisitCompareResponse(w http.ResponseWriter) error
+}
+
+type Compare200JSONResponse MatchAnswer
+
+func (response Compare200JSONResponse) VisitCompareResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ComparedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ComparedefaultApplicationProblemPlusJSONResponse) VisitCompareResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1796,6 +2051,75 @@ func (response MatchdefaultApplicationProblemPlusJSONResponse) VisitMatchRespons
 	return err
 }
 
+type MatchBatchRequestObject struct {
+	Params MatchBatchParams
+	Body   io.Reader
+}
+
+type MatchBatchResponseObject interface {
+	VisitMatchBatchResponse(w http.ResponseWriter) error
+}
+
+type MatchBatch200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response MatchBatch200ApplicationXNdjsonResponse) VisitMatchBatchResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type MatchBatchdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response MatchBatchdefaultApplicationProblemPlusJSONResponse) VisitMatchBatchResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListRegistrationsRequestObject struct {
 	Params ListRegistrationsParams
 }
@@ -2063,6 +2387,9 @@ type StrictServerInterface interface {
 	// CreateCollection Create a collection
 	// (POST /v1/collections)
 	CreateCollection(ctx context.Context, request CreateCollectionRequestObject) (CreateCollectionResponseObject, error)
+	// Compare Look a text up in another
+	// (POST /v1/compare)
+	Compare(ctx context.Context, request CompareRequestObject) (CompareResponseObject, error)
 	// ListDocuments List documents in the order of their registration
 	// (GET /v1/documents)
 	ListDocuments(ctx context.Context, request ListDocumentsRequestObject) (ListDocumentsResponseObject, error)
@@ -2087,6 +2414,9 @@ type StrictServerInterface interface {
 	// Match Look a text or a file up
 	// (POST /v1/match)
 	Match(ctx context.Context, request MatchRequestObject) (MatchResponseObject, error)
+	// MatchBatch Look many texts up
+	// (POST /v1/match/batch)
+	MatchBatch(ctx context.Context, request MatchBatchRequestObject) (MatchBatchResponseObject, error)
 	// ListRegistrations The newest jobs
 	// (GET /v1/registrations)
 	ListRegistrations(ctx context.Context, request ListRegistrationsRequestObject) (ListRegistrationsResponseObject, error)
@@ -2273,6 +2603,52 @@ func (sh *strictHandler) CreateCollection(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(CreateCollectionResponseObject); ok {
 		return validResponse.VisitCreateCollectionResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// Compare operation middleware
+func (sh *strictHandler) Compare(ctx echo.Context) error {
+	var request CompareRequestObject
+
+	var body CompareJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.Compare(ctx.Request().Context(), request.(CompareRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Compare")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CompareResponseObject); ok {
+		return validResponse.VisitCompareResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2536,6 +2912,33 @@ func (sh *strictHandler) Match(ctx echo.Context, params MatchParams) error {
 		return err
 	} else if validResponse, ok := response.(MatchResponseObject); ok {
 		return validResponse.VisitMatchResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MatchBatch operation middleware
+func (sh *strictHandler) MatchBatch(ctx echo.Context, params MatchBatchParams) error {
+	var request MatchBatchRequestObject
+
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MatchBatch(ctx.Request().Context(), request.(MatchBatchRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MatchBatch")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MatchBatchResponseObject); ok {
+		return validResponse.VisitMatchBatchResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

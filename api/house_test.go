@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -363,7 +364,7 @@ func (i *inspector) inspect(r *http.Request, answer *http.Response) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	stream := answer.Header.Get("Content-Type") == "text/event-stream"
+	stream := slices.Contains([]string{"text/event-stream", "application/x-ndjson"}, answer.Header.Get("Content-Type"))
 	var body []byte
 	if !stream {
 		var err error

@@ -310,7 +310,8 @@ func TestParameters(t *testing.T) {
 		"?seen_at=yesterday":                "seen_at must be a date-time",
 		"?seen_at=2026-02-30T00:00:00Z":     "seen_at must be a date-time",
 		"?seen_at=2026-02-03T00:00:00":      "seen_at must be a date-time",
-		"?explain=true":                     "explain unknown parameter",
+		"?explained=true":                   "explained unknown parameter",
+		"?explain=maybe":                    "explain",
 	} {
 		h.refused(query, h.json("POST", "/v1/match"+query, `{"text":"`+canary+`"}`), complaint{400, names})
 	}

@@ -50,28 +50,69 @@ func (s *Server) Match(ctx context.Context, request MatchRequestObject) (MatchRe
 			return nil, err
 		}
 	}
-	if seenAt.IsZero() {
-		seenAt = time.Now()
-	}
-	weight := min(int64(len(what.text)), maxTextInFlight)
-	if err := s.texts.Acquire(ctx, weight); err != nil {
-		return nil, err
-	}
-	defer s.texts.Release(weight)
-	report, err := s.Matcher.Match(ctx, match.Query{
-		Text: what.text, SeenAt: seenAt, Scope: scope(ctx), Suppressed: request.Params.Suppressed,
-	})
+	answer, err := s.lookUp(ctx, what, start, seenAt, request.Params.Suppressed, request.Params.Explain)
 	if err != nil {
 		return nil, err
 	}
+	return Match200JSONResponse(answer), nil
+}
+
+// lookUp answers one question that arrived at a time.
+func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Time, suppressed, explain bool) (MatchAnswer, error) {
+	release, err := s.takeText(ctx, len(what.text))
+	if err != nil {
+		return MatchAnswer{}, err
+	}
+	defer release()
+	if seenAt.IsZero() {
+		seenAt = time.Now()
+	}
+	report, err := s.Matcher.Match(ctx, match.Query{Text: what.text, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed})
+	if err != nil {
+		return MatchAnswer{}, err
+	}
 	answer := toAnswer(report, what)
+	if explain {
+		answer.Explanation = toExplanation(report)
+	}
 	answer.Scope = scope(ctx).Departments()
 	if scope(ctx).All() {
 		answer.Scope = []string{"*"}
 	}
-	answer.TookMs = float64(time.Since(start).Microseconds()) / 1000
+	answer.TookMs = milliseconds(time.Since(start))
 	s.metrics.matched(string(answer.Verdict), time.Since(start))
-	return Match200JSONResponse(answer), nil
+	return answer, nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// takeText waits until a text of some bytes may be matched.
+func (s *Server) takeText(ctx context.Context, size int) (release func(), err error) {
+	weight := min(int64(size), maxTextInFlight)
+	if err := s.texts.Acquire(ctx, weight); err != nil {
+		return nil, err
+	}
+	return func() { s.texts.Release(weight) }, nil
+}
+
+// Compare implements POST /v1/compare.
+func (s *Server) Compare(ctx context.Context, request CompareRequestObject) (CompareResponseObject, error) {
+	start := time.Now()
+	text, document := request.Body.Text, request.Body.Document
+	release, err := s.takeText(ctx, len(text)+len(document))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	report, err := s.Matcher.Compare(ctx, text, document)
+	if err != nil {
+		return nil, err
+	}
+	answer := toAnswer(report, suspect{text: text})
+	answer.Explanation = toExplanation(report)
+	answer.Scope = []string{}
+	answer.TookMs = milliseconds(time.Since(start))
+	return Compare200JSONResponse(answer), nil
 }
 
 // submittedFile reads the parts of a multipart look-up.
@@ -142,7 +183,7 @@ func (s *Server) readFile(ctx context.Context, content io.Reader, size int64) (s
 // toAnswer writes a report in the shape of the API.
 func toAnswer(r *match.Report, what suspect) MatchAnswer {
 	answer := MatchAnswer{
-		ID: storage.NewID("mat"), Verdict: MatchAnswerVerdict(r.Verdict), IndexVersion: r.IndexVersion,
+		ID: storage.NewID("mat"), Verdict: Verdict(r.Verdict), IndexVersion: r.IndexVersion,
 		GuaranteeCharacters: fingerprint.Guarantee, Partial: len(r.Missing) > 0, Missing: r.Missing,
 		Matches: make([]Match, 0, len(r.Matches)),
 	}
@@ -150,33 +191,69 @@ func toAnswer(r *match.Report, what suspect) MatchAnswer {
 		answer.Reason = what.reason
 		switch {
 		case r.Characters == 0 && r.Verdict == match.TooShort:
-			answer.Verdict = MatchAnswerVerdict(match.Unreadable)
+			answer.Verdict = Verdict(match.Unreadable)
 		case r.Verdict == match.NoMatch || r.Verdict == match.TooShort:
 			// Part of the file was not read: nothing can be said about that part.
-			answer.Verdict, answer.Partial = MatchAnswerVerdict(match.Incomplete), true
+			answer.Verdict, answer.Partial = Verdict(match.Incomplete), true
 		default:
 			answer.Partial = true
 		}
 	} else if what.file && r.Characters == 0 && r.Verdict == match.TooShort {
-		answer.Verdict, answer.Reason = MatchAnswerVerdict(match.Unreadable), "no text was found in the file"
+		answer.Verdict, answer.Reason = Verdict(match.Unreadable), "no text was found in the file"
 	}
 	for _, m := range r.Matches {
 		answer.Matches = append(answer.Matches, toMatch(m, what.pages))
 	}
+	o := r.Obfuscation
+	answer.Obfuscation = Obfuscation{
+		ZeroWidth: o.ZeroWidth, SoftHyphen: o.SoftHyphen, LookAlike: o.LookAlike, MixedScript: o.MixedScript, SpacedOut: o.SpacedOut,
+		StackedMarks: o.StackedMarks,
+	}
 	return answer
+}
+
+func toExplanation(r *match.Report) Explanation {
+	e := Explanation{
+		NormalizedCharacters: r.Characters,
+		Fingerprints:         Fingerprints{Asked: r.Explanation.Asked, Found: r.Explanation.Found},
+		Dropped:              []Dropped{},
+		Threshold:            match.ChanceThreshold,
+	}
+	if n := r.Explanation.Public; n > 0 {
+		e.Dropped = append(e.Dropped, Dropped{Reason: "public", Characters: n})
+	}
+	if n := r.Explanation.Boilerplate; n > 0 {
+		e.Dropped = append(e.Dropped, Dropped{Reason: "boilerplate", Characters: n})
+	}
+	if n := r.Explanation.Common; n > 0 {
+		e.Dropped = append(e.Dropped, Dropped{Reason: "too_common", Fingerprints: n})
+	}
+	if m := r.Explanation.Nearest; m != nil {
+		e.Nearest = Nearest{
+			Document: toMatched(*m), ExpectedByChance: m.ExpectedByChance, MatchedCharacters: m.Characters, Lacks: m.Reason,
+		}
+	}
+	return e
+}
+
+func toMatched(m match.Match) MatchedDocument {
+	return MatchedDocument{
+		ID: string(m.Document.ID), Title: m.Document.Title, Source: m.Source, Version: m.Version,
+		Department: m.Document.Department, Classification: m.Document.Classification,
+	}
 }
 
 func toMatch(m match.Match, pages []int) Match {
 	out := Match{
-		Document: MatchedDocument{
-			ID: string(m.Document.ID), Title: m.Document.Title, Source: m.Source, Version: m.Version,
-			Department: m.Document.Department, Classification: m.Document.Classification,
-		},
+		Document:    toMatched(m),
 		Disposition: MatchDisposition(m.Disposition), Reason: m.Reason, Channel: "text",
 		Score: m.Score, ExpectedByChance: m.ExpectedByChance,
 		Containment:       Containment{Query: m.Query, Document: m.InDocument},
 		MatchedCharacters: m.Characters,
 		Passages:          make([]Passage, 0, len(m.Passages)),
+	}
+	for _, r := range m.Versions {
+		out.Versions = append(out.Versions, Relative{ID: string(r.Document), Version: r.Version})
 	}
 	for _, p := range m.Passages {
 		out.Passages = append(out.Passages, onPages(p, pages)...)

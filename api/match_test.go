@@ -175,7 +175,7 @@ func TestUnreadable(t *testing.T) {
 // body's is the last word.
 func TestSeenAt(t *testing.T) {
 	recorded := &recorder{}
-	h := newHouse(t, options{match: func(m Matcher) Matcher { recorded.next = m; return recorded }})
+	h := newHouse(t, options{match: func(m Matcher) Matcher { recorded.Matcher = m; return recorded }})
 	const inQuery, inBody = "2026-01-01T00:00:00Z", "2026-02-02T07:00:00+05:00"
 	check := func(name, want string) {
 		t.Helper()
@@ -203,13 +203,13 @@ func TestSeenAt(t *testing.T) {
 
 // recorder keeps the last query.
 type recorder struct {
-	next Matcher
+	Matcher
 	last match.Query
 }
 
 func (r *recorder) Match(ctx context.Context, q match.Query) (*match.Report, error) {
 	r.last = q
-	return r.next.Match(ctx, q)
+	return r.Matcher.Match(ctx, q)
 }
 
 // TestSuppressed: a match below the threshold is answered on request only, and
@@ -305,7 +305,7 @@ func TestFailingIndex(t *testing.T) {
 		}
 	}
 	f.err, f.missing = nil, []string{"segment 7"}
-	for text, verdict := range map[string]MatchAnswerVerdict{text: "unauthorized", prose(96, 200): "incomplete", "": "incomplete", "short": "incomplete"} {
+	for text, verdict := range map[string]Verdict{text: "unauthorized", prose(96, 200): "incomplete", "": "incomplete", "short": "incomplete"} {
 		a := h.lookUpText(h.http, text, "")
 		if a.Verdict != verdict || !a.Partial || !reflect.DeepEqual(a.Missing, f.missing) {
 			t.Errorf("%+v, want %s", a, verdict)
@@ -325,13 +325,13 @@ func TestFailingIndex(t *testing.T) {
 }
 
 // panicking is a matcher with a mistake.
-type panicking struct{ next Matcher }
+type panicking struct{ Matcher }
 
 func (p panicking) Match(ctx context.Context, q match.Query) (*match.Report, error) {
 	if strings.Contains(q.Text, canary) {
 		panic("cannot read " + q.Text)
 	}
-	return p.next.Match(ctx, q)
+	return p.Matcher.Match(ctx, q)
 }
 
 // TestPanic: a mistake in a handler is a problem for its own request only, and

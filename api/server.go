@@ -36,6 +36,10 @@ const (
 	// maxJSON bounds a JSON body: a long report as text, with room to spare.
 	maxJSON = 8 << 20
 
+	// maxBatch bounds the lines of a batch together. They are read one by one, each
+	// at most maxJSON long.
+	maxBatch = 16 << 30
+
 	// multipartOverhead is what the fields beside a file may take.
 	multipartOverhead = 1 << 20
 
@@ -57,6 +61,7 @@ const (
 // Matcher answers look-ups.
 type Matcher interface {
 	Match(ctx context.Context, q match.Query) (*match.Report, error)
+	Compare(ctx context.Context, suspect, document string) (*match.Report, error)
 }
 
 // Upload is a file to register.
@@ -202,12 +207,14 @@ func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
 				if r == http.ErrAbortHandler {
 					panic(r)
 				}
-				err = fmt.Errorf("panic of type %T at %s", r, debug.Stack())
+				err = panicked(r)
 			}
 		}()
 		return next(c)
 	}
 }
+
+func panicked(r any) error { return fmt.Errorf("panic of type %T at %s", r, debug.Stack()) }
 
 // harden sets the headers of every answer and bounds every body.
 func (s *Server) harden(next echo.HandlerFunc) echo.HandlerFunc {
@@ -221,6 +228,9 @@ func (s *Server) harden(next echo.HandlerFunc) echo.HandlerFunc {
 		limit := int64(maxJSON)
 		if mediaType(r) == "multipart/form-data" || strings.HasPrefix(mediaType(r), "image/") {
 			limit = s.Ingest.MaxFileBytes() + multipartOverhead
+		}
+		if mediaType(r) == "application/x-ndjson" {
+			limit = maxBatch
 		}
 		// The body is wrapped in a copy of the request: by the original's, net/http
 		// knows whether a connection that it closes has data left to drain.

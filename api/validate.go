@@ -66,14 +66,9 @@ func (s *Server) validate(c echo.Context, operation *openapi3.Operation, item *o
 		PathParams: parameters,
 		Route:      &routers.Route{Spec: s.spec, Path: c.Path(), PathItem: item, Method: r.Method, Operation: operation},
 		Options: &openapi3filter.Options{
-			MultiError:         true,
-			KeepValidatedValue: true,
-			SchemaValidationOptions: []openapi3.SchemaValidationOption{
-				openapi3.WithStringFormatValidator("date-time", openapi3.NewCallbackValidator(func(s string) error {
-					_, err := parseTime(s)
-					return err
-				})),
-			},
+			MultiError:              true,
+			KeepValidatedValue:      true,
+			SchemaValidationOptions: []openapi3.SchemaValidationOption{dateTimeFormat},
 		},
 	}
 	// Not ValidateRequest: it reads every body into memory to check the key.
@@ -101,6 +96,12 @@ func (s *Server) validate(c echo.Context, operation *openapi3.Operation, item *o
 	}
 	return &invalid{fields}
 }
+
+// dateTimeFormat makes the validator look at date-times.
+var dateTimeFormat = openapi3.WithStringFormatValidator("date-time", openapi3.NewCallbackValidator(func(s string) error {
+	_, err := parseTime(s)
+	return err
+}))
 
 // dateTime is the form of RFC 3339, which package time takes less strictly.
 var dateTime = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)

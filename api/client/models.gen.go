@@ -48,6 +48,27 @@ func (e Density) Valid() bool {
 	}
 }
 
+// Defines values for DroppedReason.
+const (
+	DroppedReasonBoilerplate DroppedReason = "boilerplate"
+	DroppedReasonPublic      DroppedReason = "public"
+	DroppedReasonTooCommon   DroppedReason = "too_common"
+)
+
+// Valid indicates whether the value is a known member of the DroppedReason enum.
+func (e DroppedReason) Valid() bool {
+	switch e {
+	case DroppedReasonBoilerplate:
+		return true
+	case DroppedReasonPublic:
+		return true
+	case DroppedReasonTooCommon:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MatchChannel.
 const (
 	Image MatchChannel = "image"
@@ -93,39 +114,6 @@ func (e MatchDisposition) Valid() bool {
 	case MatchDispositionBoilerplate:
 		return true
 	case MatchDispositionPublicText:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for MatchAnswerVerdict.
-const (
-	MatchAnswerVerdictAuthorized   MatchAnswerVerdict = "authorized"
-	MatchAnswerVerdictIncomplete   MatchAnswerVerdict = "incomplete"
-	MatchAnswerVerdictNoMatch      MatchAnswerVerdict = "no_match"
-	MatchAnswerVerdictPublic       MatchAnswerVerdict = "public"
-	MatchAnswerVerdictTooShort     MatchAnswerVerdict = "too_short"
-	MatchAnswerVerdictUnauthorized MatchAnswerVerdict = "unauthorized"
-	MatchAnswerVerdictUnreadable   MatchAnswerVerdict = "unreadable"
-)
-
-// Valid indicates whether the value is a known member of the MatchAnswerVerdict enum.
-func (e MatchAnswerVerdict) Valid() bool {
-	switch e {
-	case MatchAnswerVerdictAuthorized:
-		return true
-	case MatchAnswerVerdictIncomplete:
-		return true
-	case MatchAnswerVerdictNoMatch:
-		return true
-	case MatchAnswerVerdictPublic:
-		return true
-	case MatchAnswerVerdictTooShort:
-		return true
-	case MatchAnswerVerdictUnauthorized:
-		return true
-	case MatchAnswerVerdictUnreadable:
 		return true
 	default:
 		return false
@@ -222,6 +210,50 @@ func (e Status) Valid() bool {
 	}
 }
 
+// Defines values for Verdict.
+const (
+	VerdictAuthorized   Verdict = "authorized"
+	VerdictIncomplete   Verdict = "incomplete"
+	VerdictNoMatch      Verdict = "no_match"
+	VerdictPublic       Verdict = "public"
+	VerdictTooShort     Verdict = "too_short"
+	VerdictUnauthorized Verdict = "unauthorized"
+	VerdictUnreadable   Verdict = "unreadable"
+)
+
+// Valid indicates whether the value is a known member of the Verdict enum.
+func (e Verdict) Valid() bool {
+	switch e {
+	case VerdictAuthorized:
+		return true
+	case VerdictIncomplete:
+		return true
+	case VerdictNoMatch:
+		return true
+	case VerdictPublic:
+		return true
+	case VerdictTooShort:
+		return true
+	case VerdictUnauthorized:
+		return true
+	case VerdictUnreadable:
+		return true
+	default:
+		return false
+	}
+}
+
+// BatchLine defines model for BatchLine.
+type BatchLine struct {
+	// ID Echoed.
+	ID     string    `json:"id,omitempty,omitzero"`
+	SeenAt time.Time `json:"seen_at,omitempty,omitzero"`
+	Text   string    `json:"text"`
+
+	// Thread Lines of the same thread are judged together too.
+	Thread string `json:"thread,omitempty,omitzero"`
+}
+
 // Collection defines model for Collection.
 type Collection struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -250,6 +282,14 @@ type CollectionList struct {
 
 	// NextCursor Empty at the end.
 	NextCursor string `json:"next_cursor"`
+}
+
+// CompareRequest defines model for CompareRequest.
+type CompareRequest struct {
+	Document string `json:"document"`
+
+	// Text The text that may show the document.
+	Text string `json:"text"`
 }
 
 // Containment How much of one side stands in the other, as shares of normalized characters.
@@ -325,12 +365,49 @@ type DocumentSpan struct {
 	Start int `json:"start"`
 }
 
+// Dropped What did not count.
+type Dropped struct {
+	// Characters Normalized characters of the query.
+	Characters int `json:"characters,omitempty,omitzero"`
+
+	// Fingerprints Fingerprints that stand in more places than were read.
+	Fingerprints int           `json:"fingerprints,omitempty,omitzero"`
+	Reason       DroppedReason `json:"reason"`
+}
+
+// DroppedReason defines model for Dropped.Reason.
+type DroppedReason string
+
+// Explanation How the answer came about.
+type Explanation struct {
+	Dropped      []Dropped    `json:"dropped"`
+	Fingerprints Fingerprints `json:"fingerprints"`
+
+	// Nearest The best match below the threshold, when there is no alert.
+	Nearest Nearest `json:"nearest,omitempty,omitzero"`
+
+	// NormalizedCharacters Length of the query.
+	NormalizedCharacters int `json:"normalized_characters"`
+
+	// Threshold A match is an alert if fewer documents than this are expected to match as well by chance.
+	Threshold float64 `json:"threshold"`
+}
+
 // FieldError defines model for FieldError.
 type FieldError struct {
 	Detail string `json:"detail"`
 
 	// Pointer The field as a JSON pointer, or the parameter or form field by its name; empty for the body as a whole.
 	Pointer string `json:"pointer"`
+}
+
+// Fingerprints defines model for Fingerprints.
+type Fingerprints struct {
+	// Asked Different fingerprints of the query.
+	Asked int `json:"asked"`
+
+	// Found Of them, how many stand in the index, in whatever document.
+	Found int `json:"found"`
 }
 
 // IndexStats defines model for IndexStats.
@@ -370,6 +447,9 @@ type Match struct {
 
 	// Score Grows with the evidence; 0.5 is the threshold.
 	Score float64 `json:"score"`
+
+	// Versions Other versions of the document, and other documents of its family, that show the same and are less close.
+	Versions []Relative `json:"versions,omitempty,omitzero"`
 }
 
 // MatchChannel defines model for Match.Channel.
@@ -380,6 +460,9 @@ type MatchDisposition string
 
 // MatchAnswer defines model for MatchAnswer.
 type MatchAnswer struct {
+	// Explanation How the answer came about.
+	Explanation Explanation `json:"explanation,omitempty,omitzero"`
+
 	// GuaranteeCharacters A verbatim run of this many normalized characters of a searched document is found.
 	GuaranteeCharacters int    `json:"guarantee_characters"`
 	ID                  string `json:"id"`
@@ -391,6 +474,9 @@ type MatchAnswer struct {
 	// Missing What did not answer.
 	Missing []string `json:"missing,omitempty,omitzero"`
 
+	// Obfuscation How the text was disguised, if it was.
+	Obfuscation Obfuscation `json:"obfuscation,omitempty,omitzero"`
+
 	// Partial Part of the index or of the file did not answer.
 	Partial bool `json:"partial"`
 
@@ -398,13 +484,10 @@ type MatchAnswer struct {
 	Reason string `json:"reason,omitempty,omitzero"`
 
 	// Scope The departments that were searched; `*` is all of them.
-	Scope   []string           `json:"scope"`
-	TookMs  float64            `json:"took_ms"`
-	Verdict MatchAnswerVerdict `json:"verdict"`
+	Scope   []string `json:"scope"`
+	TookMs  float64  `json:"took_ms"`
+	Verdict Verdict  `json:"verdict"`
 }
-
-// MatchAnswerVerdict defines model for MatchAnswer.Verdict.
-type MatchAnswerVerdict string
 
 // MatchRequest defines model for MatchRequest.
 type MatchRequest struct {
@@ -424,6 +507,37 @@ type MatchedDocument struct {
 
 // Name defines model for Name.
 type Name = string
+
+// Nearest The best match below the threshold, when there is no alert.
+type Nearest struct {
+	Document         MatchedDocument `json:"document"`
+	ExpectedByChance float64         `json:"expected_by_chance"`
+
+	// Lacks What it lacked.
+	Lacks             string `json:"lacks"`
+	MatchedCharacters int    `json:"matched_characters"`
+}
+
+// Obfuscation How the text was disguised, if it was.
+type Obfuscation struct {
+	// LookAlike Letters that stand in for Latin ones.
+	LookAlike int `json:"look_alike,omitempty,omitzero"`
+
+	// MixedScript Words of letters of several scripts.
+	MixedScript int `json:"mixed_script,omitempty,omitzero"`
+
+	// SoftHyphen Soft hyphens inside of words.
+	SoftHyphen int `json:"soft_hyphen,omitempty,omitzero"`
+
+	// SpacedOut Words whose letters are set apart.
+	SpacedOut int `json:"spaced_out,omitempty,omitzero"`
+
+	// StackedMarks Letters under a heap of marks.
+	StackedMarks int `json:"stacked_marks,omitempty,omitzero"`
+
+	// ZeroWidth Characters that nobody sees.
+	ZeroWidth int `json:"zero_width,omitempty,omitzero"`
+}
 
 // Outcome What became of a file.
 type Outcome string
@@ -550,8 +664,25 @@ type RegistrationList struct {
 	NextCursor string `json:"next_cursor"`
 }
 
+// Relative defines model for Relative.
+type Relative struct {
+	ID      string `json:"id"`
+	Version int    `json:"version"`
+}
+
 // Status How a file was read.
 type Status string
+
+// ThreadAnswer defines model for ThreadAnswer.
+type ThreadAnswer struct {
+	// Matches Spans of the query count in the texts of the thread, joined by line breaks.
+	Matches []Match `json:"matches"`
+	Thread  string  `json:"thread"`
+	Verdict Verdict `json:"verdict"`
+}
+
+// Verdict defines model for Verdict.
+type Verdict string
 
 // Version defines model for Version.
 type Version struct {
@@ -586,11 +717,20 @@ type Cursor = string
 // DocumentID defines model for DocumentID.
 type DocumentID = string
 
+// Explain defines model for Explain.
+type Explain = bool
+
 // JobID defines model for JobID.
 type JobID = string
 
 // Limit defines model for Limit.
 type Limit = int
+
+// SeenAt defines model for SeenAt.
+type SeenAt = time.Time
+
+// Suppressed defines model for Suppressed.
+type Suppressed = bool
 
 // ListCollectionsParams defines parameters for ListCollections.
 type ListCollectionsParams struct {
@@ -668,8 +808,25 @@ type MatchMultipartBody struct {
 // MatchParams defines parameters for Match.
 type MatchParams struct {
 	// Suppressed Answer the matches that are no alerts too.
-	Suppressed bool      `form:"suppressed,omitempty" json:"suppressed,omitempty,omitzero"`
-	SeenAt     time.Time `form:"seen_at,omitempty" json:"seen_at,omitempty,omitzero"`
+	Suppressed Suppressed `form:"suppressed,omitempty" json:"suppressed,omitempty,omitzero"`
+
+	// Explain Answer how the answer came about.
+	Explain Explain `form:"explain,omitempty" json:"explain,omitempty,omitzero"`
+
+	// SeenAt When the post was seen; now unless given.
+	SeenAt SeenAt `form:"seen_at,omitempty" json:"seen_at,omitempty,omitzero"`
+}
+
+// MatchBatchParams defines parameters for MatchBatch.
+type MatchBatchParams struct {
+	// Suppressed Answer the matches that are no alerts too.
+	Suppressed Suppressed `form:"suppressed,omitempty" json:"suppressed,omitempty,omitzero"`
+
+	// Explain Answer how the answer came about.
+	Explain Explain `form:"explain,omitempty" json:"explain,omitempty,omitzero"`
+
+	// SeenAt When the post was seen; now unless given.
+	SeenAt SeenAt `form:"seen_at,omitempty" json:"seen_at,omitempty,omitzero"`
 }
 
 // ListRegistrationsParams defines parameters for ListRegistrations.
@@ -704,6 +861,9 @@ type WatchRegistrationParams struct {
 
 // CreateCollectionJSONRequestBody defines body for CreateCollection for application/json ContentType.
 type CreateCollectionJSONRequestBody CreateCollectionJSONBody
+
+// CompareJSONRequestBody defines body for Compare for application/json ContentType.
+type CompareJSONRequestBody = CompareRequest
 
 // RegisterDocumentMultipartRequestBody defines body for RegisterDocument for multipart/form-data ContentType.
 type RegisterDocumentMultipartRequestBody RegisterDocumentMultipartBody

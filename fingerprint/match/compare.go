@@ -18,15 +18,15 @@ const compared storage.Ordinal = 1
 
 // Compare looks a text up in another, as if that were the only registered
 // document. Nothing is stored.
-func Compare(ctx context.Context, key *fingerprint.Key, suspect, document string) (*Report, error) {
-	b := fingerprint.NewBuilder(key, fingerprint.Dense)
+func (m *Matcher) Compare(ctx context.Context, suspect, document string) (*Report, error) {
+	b := fingerprint.NewBuilder(m.Key, fingerprint.Dense)
 	b.AddPage(1, document)
 	p := &pair{lists: map[fingerprint.Hash][]storage.Posting{}, total: len(b.Hashes()), places: b.Places()}
 	for i, h := range b.Hashes() {
 		p.lists[h] = append(p.lists[h], storage.Posting{Ordinal: compared, Position: uint32(i * int(fingerprint.Dense)), Window: fingerprint.Dense})
 	}
-	m := Matcher{Key: key, Index: p, Documents: p}
-	return m.Match(ctx, Query{Text: suspect, Scope: storage.Everywhere(), Suppressed: true})
+	alone := Matcher{Key: m.Key, Index: p, Documents: p}
+	return alone.Match(ctx, Query{Text: suspect, Scope: storage.Everywhere(), Suppressed: true})
 }
 
 // Lookup implements [Index].

@@ -125,6 +125,8 @@ type Report struct {
 	Characters  int
 	Matches     []Match
 	Explanation Explanation
+	// Obfuscation is how the suspect was disguised, if it was.
+	Obfuscation fingerprint.Obfuscation
 }
 
 // Match is one document that the suspect shows.
@@ -191,6 +193,7 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 	report := &Report{
 		IndexVersion: s.version, Missing: s.missing, Characters: text.Len(),
 		Explanation: Explanation{Asked: s.asked, Found: s.found, Common: s.common},
+		Obfuscation: fingerprint.FindObfuscation(q.Text),
 	}
 	candidates, err := m.identify(ctx, s, s.candidates())
 	if err != nil {

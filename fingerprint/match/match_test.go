@@ -504,13 +504,13 @@ func TestChains(t *testing.T) {
 
 // TestCompare: one text stands in another or does not, and it says how much.
 func TestCompare(t *testing.T) {
-	key := fingerprint.NewKey()
+	m := Matcher{Key: fingerprint.NewKey()}
 	document := prose(1, 300)
-	r, err := Compare(t.Context(), key, "They say: "+document[300:700], document)
+	r, err := m.Compare(t.Context(), "They say: "+document[300:700], document)
 	if err != nil || r.Verdict != Unauthorized || r.Matches[0].Query < 0.9 {
 		t.Errorf("an excerpt: %+v, %v", r, err)
 	}
-	r, err = Compare(t.Context(), key, prose(2, 80), document)
+	r, err = m.Compare(t.Context(), prose(2, 80), document)
 	if err != nil || r.Verdict != NoMatch || r.Explanation.Asked == 0 || r.Characters == 0 {
 		t.Errorf("another text: %+v, %v", r, err)
 	}
