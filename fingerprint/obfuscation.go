@@ -18,8 +18,9 @@ import (
 type Obfuscation struct {
 	// ZeroWidth counts characters that nobody sees, inside of words or next to them.
 	ZeroWidth int `json:"zero_width,omitempty"`
-	// SoftHyphen counts soft hyphens inside of words. Those at the end of a line are
-	// what the character is for.
+	// SoftHyphen counts soft hyphens in words that they cut into pieces shorter than
+	// syllables. One between syllables, or at the end of a line, is what the
+	// character is for.
 	SoftHyphen int `json:"soft_hyphen,omitempty"`
 	// LookAlike counts letters that stand in for a Latin one: Cyrillic а for a, 𝐚, ａ, ⓐ.
 	LookAlike int `json:"look_alike,omitempty"`
@@ -53,30 +54,30 @@ const (
 type kind uint8
 
 const (
-	kindOther      kind = iota // visible, and no part of a word
-	kindSeparator              // the same, but may set letters apart
-	kindBreak                  // of lines
-	kindElsewhere              // letters and digits of scripts that are not judged
-	kindEast                   // the same of East Asia, where full-width letters are at home
-	kindDigit                  // ASCII digits, and letters of no script: µ, ʼ
-	kindLatin                  //
-	kindCyrillic               //
-	kindGreek                  //
-	kindArabic                 //
-	kindRare                   // scripts that are rare but for their look-alikes
-	kindMath                   // 𝐚
-	kindWide                   // ａ
-	kindEnclosed               // ⓐ
-	kindMark                   // combines with letters of any script, or with Arabic ones
-	kindMarkElse               // combines with letters of one other script
-	kindHidden                 // invisible, at home nowhere in our scripts
-	kindJoiner                 // invisible, at home in Arabic and Indic text and in emoji
-	kindSelector               // invisible, at home after other symbols or letters than ours
-	kindDirection              // invisible, at home around right-to-left letters
-	kindOverride               // shows what follows backwards
-	kindOperator               // invisible, at home in formulas
-	kindTag                    // invisible letters; at home in flags
-	kindSoftHyphen             //
+	kindOther     kind = iota // visible, and no part of a word
+	kindSeparator             // the same, but may set letters apart
+	kindBreak                 // of lines
+	kindElsewhere             // letters and digits of scripts that are not judged
+	kindEast                  // the same of East Asia, where full-width letters are at home
+	kindDigit                 // ASCII digits, and letters of no script: µ, ʼ
+	kindLatin
+	kindCyrillic
+	kindGreek
+	kindArabic
+	kindRare      // scripts that are rare but for their look-alikes
+	kindMath      // 𝐚
+	kindWide      // ａ
+	kindEnclosed  // ⓐ
+	kindMark      // combines with letters of any script, or with Arabic ones
+	kindMarkElse  // combines with letters of one other script
+	kindHidden    // invisible, at home nowhere in our scripts
+	kindJoiner    // invisible, at home in Arabic and Indic text and in emoji
+	kindSelector  // invisible, at home after other symbols or letters than ours
+	kindDirection // invisible, at home around right-to-left letters
+	kindOverride  // shows what follows backwards
+	kindOperator  // invisible, at home in formulas
+	kindTag       // invisible letters; at home in flags
+	kindSoftHyphen
 	kinds
 )
 
@@ -420,7 +421,7 @@ func (f *finder) endWord() {
 	latin := w.letters[kindLatin] + w.letters[kindMath] + w.letters[kindWide] + w.letters[kindEnclosed]
 	others := w.letters[kindCyrillic] + w.letters[kindGreek] + w.letters[kindRare]
 	switch {
-	case w.runs > 2 && !w.notation(latin):
+	case w.runs > 2 && !w.notation(latin) && !w.glued():
 		looks := 0
 		if latin > 0 {
 			looks = others
@@ -466,6 +467,14 @@ func (w *word) notation(latin int) bool {
 	return greek < 4 && w.greekTwins == 0 && !inside
 }
 
+// glued reports whether the word is several, of Arabic script and another, that lack
+// the spaces between them: کیPDFفائل. Nobody needs spaces there to see where they
+// end. A disguise changes single letters.
+func (w *word) glued() bool {
+	arabic := w.letters[kindArabic]
+	return min(arabic, w.count-w.letters[kindDigit]-arabic) > w.runs/2
+}
+
 // run is a row of single letters with the same gap between them.
 type run struct {
 	gap     gap
@@ -476,7 +485,7 @@ type run struct {
 
 // follow continues the run with a word, or ends it.
 func (f *finder) follow(w *word) {
-	k := w.letters
+	k := &w.letters
 	if w.count != 1 || k[kindLatin]+k[kindCyrillic]+k[kindGreek]+k[kindArabic]+k[kindWide] == 0 {
 		f.endRun()
 		return

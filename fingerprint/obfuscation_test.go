@@ -32,7 +32,7 @@ func TestObfuscation(t *testing.T) {
 		{"Armenian, Cherokee", "the cօnfidential sᎪFE house", Obfuscation{LookAlike: 2, MixedScript: 2}},
 		{"Latin in Cyrillic", "Прoект бюджетa и спрaвка для правительства", Obfuscation{MixedScript: 2}},
 		{"Latin in Greek", "Το απόρρητo έγγραφo του υπουργείoυ", Obfuscation{MixedScript: 1}},
-		{"Arabic in Latin", "the conهidential and the secرet paper", Obfuscation{MixedScript: 2}},
+		{"Arabic in Latin", "the conهidential and the secرet paper of حکoمت", Obfuscation{MixedScript: 3}},
 		{"mathematical", "The 𝐒𝐞𝐜𝐫𝐞𝐭 𝗿𝗲𝗽𝗼𝗿𝘁 and a co𝐧𝐟idential one", Obfuscation{LookAlike: 14}},
 		{"full width", "The ｓｅｃｒｅｔ report", Obfuscation{LookAlike: 6}},
 		{"enclosed", "The ⓢⓔⓒⓡⓔⓣ report is c🅾nfidential", Obfuscation{LookAlike: 7}},
@@ -78,9 +78,9 @@ func TestObfuscationNone(t *testing.T) {
 		"Ⓐ Ⓑ Ⓒ ⒜ ⒝ ⒞ ① ② and Ⓜ️etro 🅰️🅱️🆎🅾️ 🅱ussin ℹ️nfo 1️⃣2️⃣3️⃣",
 		// Urdu, Persian, Arabic.
 		"وزارتِ خزانہ، حکومتِ پاکستان کی جانب سے جاری کردہ دفتری یادداشت نمبر ۱۲ مورخہ ۵ جولائی ۲۰۲۶ء",
-		"بحوالہ F.No. 3(2)/2026-Admin سیکشن آفیسر (Budget-II) کی PDFفائل اور GDPکی شرح\u200f، \u2067IMF\u2069 کا قرض",
+		"بحوالہ F.No. 3(2)/2026-Admin سیکشن آفیسر (Budget-II) کی PDFفائل اور GDPکی شرح، کیPDFفائل\u200f، \u2067IMF\u2069 کا قرض",
 		"می\u200cخواهم کتاب\u200cهای PDF\u200cها را به خانه\u200cام ببرم؛ لا\u200dئے",
-		"بِسْمِ ٱللَّهِ ٱلرَّحْمَـٰنِ ٱلرَّحِيمِ وَلَا ٱلضَّآلِّينَ ۝ وَٱلصَّـٰٓفَّـٰتِ صَفًّۭا عَلَىٰٓۖ",
+		"بِسْمِ ٱللَّهِ ٱلرَّحْمَـٰنِ ٱلرَّحِيمِ وَلَا ٱلضَّآلِّينَ \u06dd وَٱلصَّـٰٓفَّـٰتِ صَفًّۭا عَلَىٰٓۖ",
 		"ا ب پ ت ٹ ث؛ ا ب ج د ہ و ز؛ أ ب ت ث ج ح خ؛ پ ی ٹ ی",
 		"اردو میں English \u200eword\u200f اور re\u200eport",
 		// Cyrillic and Greek.
@@ -139,6 +139,7 @@ func TestObfuscationHostile(t *testing.T) {
 		text := strings.Repeat(unit, 1<<20/len(unit))
 		start := time.Now()
 		allocs := testing.AllocsPerRun(1, func() { checkObfuscation(t, text) })
+		t.Logf("%q: %v for two, %v allocations", unit, time.Since(start), allocs)
 		if took := time.Since(start); took > 10*time.Second || allocs > 10 {
 			t.Errorf("%q: %v, %v allocations", unit, took, allocs)
 		}
