@@ -104,7 +104,7 @@ func (pl plan) merge(ctx context.Context, w io.Writer, params fingerprint.Params
 					hashes[i], numbers[i] = hash, number+in.shift[0]
 					return nil
 				}
-				slot := in.owner(number, 0)
+				slot := in.owner(number)
 				if slot == in.documents {
 					return fmt.Errorf("segment %s: row %d: %w", in.name, c.next-1, storage.ErrCorrupt)
 				}

@@ -212,6 +212,8 @@ type segment struct {
 	postings  int
 	shape
 	first, last storage.Ordinal // of the documents
+	owners      []uint32        // of the posting numbers i << ownerShift
+	ownerShift  uint
 
 	refs     atomic.Int64
 	obsolete atomic.Bool // to be removed from disk when nobody reads it anymore
@@ -270,6 +272,7 @@ func decodeSegment(name string, data []byte, params fingerprint.Params) (*segmen
 	if s.documents > 0 {
 		s.first, s.last = s.document(0).ordinal, s.document(s.documents-1).ordinal
 	}
+	s.indexOwners()
 	return s, nil
 }
 
@@ -361,20 +364,15 @@ func (s *segment) slot(ordinal storage.Ordinal) (int, bool) {
 	return slot, s.document(slot).ordinal == ordinal
 }
 
-// owner is the slot of the document that a posting number belongs to, which is
-// not before the slot from. For a number that no document owns it is
-// s.documents.
-func (s *segment) owner(number uint32, from int) int {
-	table := s.section[sectionDocuments]
-	lo, hi := from, s.documents
-	// In a long list the next document is near the one before.
-	for step := 1; lo+step < hi; step *= 2 {
-		if le.Uint32(table[(lo+step)*documentSize+8:]) > number {
-			hi = lo + step + 1
-			break
-		}
-		lo += step + 1
+// owner is the slot of the document that a posting number belongs to. For a
+// number that no document owns it is s.documents.
+func (s *segment) owner(number uint32) int {
+	if int(number) >= s.postings {
+		return s.documents
 	}
+	table := s.section[sectionDocuments]
+	near := number >> s.ownerShift
+	lo, hi := int(s.owners[near]), int(s.owners[near+1])
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
 		if le.Uint32(table[mid*documentSize+8:]) > number {
@@ -384,6 +382,20 @@ func (s *segment) owner(number uint32, from int) int {
 		}
 	}
 	return lo
+}
+
+// indexOwners notes the owner of each posting number that is a multiple of about
+// the postings of a document.
+func (s *segment) indexOwners() {
+	s.ownerShift = uint(bits.Len(uint(s.postings / max(1, s.documents))))
+	s.owners = make([]uint32, s.postings>>s.ownerShift+2)
+	slot := 0
+	for i := range s.owners {
+		for slot < s.documents && int(s.document(slot).end) <= i<<s.ownerShift {
+			slot++
+		}
+		s.owners[i] = uint32(slot)
+	}
 }
 
 func (s *segment) begin(bucket int) int {

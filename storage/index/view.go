@@ -223,46 +223,66 @@ const probesAhead = 64
 func (p part) lookup(hashes []fingerprint.Hash, limit int, lists []storage.List) error {
 	return guard(func() error {
 		var probes [probesAhead]probe
-		for i := range hashes {
-			if i%probesAhead == 0 {
-				for j, h := range hashes[i:min(i+probesAhead, len(hashes))] {
-					probes[j] = p.probe(uint64(h))
-				}
+		var rows [probesAhead]struct{ lo, hi int }
+		for len(hashes) > 0 {
+			n := min(probesAhead, len(hashes))
+			for i, h := range hashes[:n] {
+				probes[i] = p.probe(uint64(h))
 			}
-			list := &lists[i]
-			lo, hi := p.finish(probes[i%probesAhead])
-			list.Total += hi - lo
-			before := len(list.Postings)
-			if before == limit && (limit == 0 || list.Postings[limit-1].Ordinal < p.first) {
-				// Parts come in the order of their first ordinals: nothing here
-				// can come before what is there already.
-				continue
+			taken := 0 // at most
+			for i := range n {
+				rows[i].lo, rows[i].hi = p.finish(probes[i])
+				taken += min(rows[i].hi-rows[i].lo, limit)
 			}
-			list.Postings = slices.Grow(list.Postings, min(hi-lo, limit))
-			slot := 0
-			for taken := 0; lo < hi && taken < limit; lo++ {
-				number := p.at(lo)
-				slot = p.owner(number, slot)
-				if slot == p.documents || number < p.start(slot) {
-					return fmt.Errorf("row %d: posting number %d: %w", lo, number, storage.ErrCorrupt)
-				}
-				if p.dead.has(slot) {
+			// Most lists are short: they share an array.
+			room := make([]storage.Posting, 0, taken)
+			for i := range n {
+				list := &lists[i]
+				list.Total += rows[i].hi - rows[i].lo
+				before := len(list.Postings)
+				if rows[i].lo == rows[i].hi || before == limit && (limit == 0 || list.Postings[limit-1].Ordinal < p.first) {
+					// Parts come in the order of their first ordinals: nothing here
+					// can come before what is there already.
 					continue
 				}
-				d := p.document(slot)
-				list.Postings = append(list.Postings, storage.Posting{
-					Ordinal:  d.ordinal,
-					Position: (number - p.start(slot)) * d.window,
-					Window:   fingerprint.Window(d.window),
-				})
-				taken++
+				added, err := p.read(room, rows[i].lo, rows[i].hi, limit)
+				if err != nil {
+					return err
+				}
+				room = added[len(added):]
+				if before == 0 {
+					list.Postings = added[:len(added):len(added)]
+				} else if len(added) > 0 {
+					list.Postings = append(list.Postings, added...)
+					trim(list, limit)
+				}
 			}
-			if before > 0 && len(list.Postings) > before {
-				trim(list, limit)
-			}
+			hashes, lists = hashes[n:], lists[n:]
 		}
 		return nil
 	})
+}
+
+// read appends to an empty list what is in the rows from lo to hi, at most
+// limit.
+func (p part) read(list []storage.Posting, lo, hi, limit int) ([]storage.Posting, error) {
+	for ; lo < hi && len(list) < limit; lo++ {
+		number := p.at(lo)
+		slot := p.owner(number)
+		if slot == p.documents || number < p.start(slot) {
+			return nil, fmt.Errorf("row %d: posting number %d: %w", lo, number, storage.ErrCorrupt)
+		}
+		if p.dead.has(slot) {
+			continue
+		}
+		d := p.document(slot)
+		list = append(list, storage.Posting{
+			Ordinal:  d.ordinal,
+			Position: (number - p.start(slot)) * d.window,
+			Window:   fingerprint.Window(d.window),
+		})
+	}
+	return list, nil
 }
 
 // trim puts what two parts gave into order and cuts it to the limit.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/storage"
@@ -25,7 +26,10 @@ const maxPlaces = 64 << 20
 // is a nonce and what AES-256-GCM makes of the deflated places, or of the sketch,
 // with the ordinal as additional data. Each has a key of its own, so that one
 // cannot be passed off as the other.
-type sealer struct{ places, sketches cipher.AEAD }
+type sealer struct {
+	places, sketches cipher.AEAD
+	inflaters        sync.Pool // of readers of package flate: each has 40 KB of its own
+}
 
 func newSealer(key *fingerprint.Key) (*sealer, error) {
 	s := &sealer{}
@@ -101,7 +105,15 @@ func (s *sealer) openPlaces(ordinal storage.Ordinal, sealed []byte) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	places, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), maxPlaces+1))
+	from := bytes.NewReader(deflated)
+	inflater, ok := s.inflaters.Get().(io.ReadCloser)
+	if !ok {
+		inflater = flate.NewReader(from)
+	} else if err := inflater.(flate.Resetter).Reset(from, nil); err != nil {
+		return nil, err
+	}
+	defer s.inflaters.Put(inflater)
+	places, err := io.ReadAll(io.LimitReader(inflater, maxPlaces+1))
 	if err != nil {
 		return nil, err
 	}
