@@ -67,7 +67,7 @@ func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Ti
 	if seenAt.IsZero() {
 		seenAt = time.Now()
 	}
-	report, err := s.Matcher.Match(ctx, match.Query{Text: what.text, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed})
+	report, err := s.Matcher.Match(ctx, match.Query{Text: what.text, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain})
 	if err != nil {
 		return MatchAnswer{}, err
 	}

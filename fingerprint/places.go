@@ -105,9 +105,14 @@ const maxPlace = 1 << 40
 
 // ParsePlaces decodes what [Builder.Places] returned.
 func ParsePlaces(encoded []byte) (*Places, error) {
-	p := new(Places)
+	p := &Places{runs: make([]placeRun, 0, len(encoded)/2)}
 	page, at := 0, 0
 	number := func() (int, error) {
+		if len(encoded) > 0 && encoded[0] < 0x80 { // nearly all are
+			v := int(encoded[0])
+			encoded = encoded[1:]
+			return v, nil
+		}
 		v, n := binary.Uvarint(encoded)
 		if n <= 0 || v > maxPlace {
 			return 0, errors.New("places: cut short or out of range")

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -80,6 +81,52 @@ func (s Sketch) Resemblance(o Sketch) float64 {
 	}
 	return float64(common) / float64(seen)
 }
+
+// Drafts reports whether documents that resemble each other are states of one
+// text, rather than copies of one form.
+//
+// What distinguishes them is who has what the others lack. A form is filled in
+// differently each time: what one copy has of its own stands in few others or in
+// none. A change that makes the next draft leaves two wordings, and so does a
+// misread word among several readings of a page: nearly always, one of them stands
+// in most of the documents. Two documents show no majority, and are taken for
+// states of one text if they are nearly the same.
+func Drafts(sketches []Sketch) bool {
+	if len(sketches) == 2 {
+		return sketches[0].Resemblance(sketches[1]) >= sameText
+	}
+	// Below the largest hash of each sketch that had to leave some out, it is
+	// known of every document whether it has an anchor.
+	known := uint32(math.MaxUint32)
+	for _, s := range sketches {
+		if len(s) == sketchSize {
+			known = min(known, s[sketchSize-1])
+		}
+	}
+	documents := map[uint32]int{}
+	for _, s := range sketches {
+		for _, h := range s {
+			if h <= known {
+				documents[h]++
+			}
+		}
+	}
+	most, few := 0, 0
+	for _, n := range documents {
+		switch {
+		case n == len(sketches):
+		case 2*n > len(sketches):
+			most++
+		default:
+			few++
+		}
+	}
+	return 2*most >= few
+}
+
+// sameText is the resemblance from which on two documents are taken for states of
+// one text.
+const sameText = .8
 
 // Bytes encodes a sketch: 4 bytes a hash, little-endian, ascending.
 func (s Sketch) Bytes() []byte {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -20,6 +19,7 @@ type candidate struct {
 	whole   float64 // chance of all it shares, as a decimal logarithm
 	known   storage.Match
 
+	filledIn bool // shares what was filled into a form
 	// What judge finds:
 	chance      float64 // of what counts
 	disposition Disposition
@@ -32,9 +32,6 @@ func (s *search) candidates() []*candidate {
 	var found []*candidate
 	c := chainer{bits: s.bits}
 	for _, g := range s.groups {
-		if len(g.hits) < 2 {
-			continue
-		}
 		if chains := c.chains(g.hits, g.window); len(chains) > 0 {
 			found = append(found, &candidate{ordinal: g.ordinal, window: g.window, chains: chains})
 		}
@@ -49,9 +46,22 @@ func (s *search) candidates() []*candidate {
 	return found[:min(len(found), maxCandidates)]
 }
 
+// decisive leaves the candidates on which the verdict rests: those that are
+// unlikely to be chance, and if there are any, those that cover what suppression
+// needs to know. Most texts have none, and then nobody asks who the candidates are.
+func decisive(candidates []*candidate) []*candidate {
+	if len(candidates) == 0 || candidates[0].whole > threshold {
+		return nil
+	}
+	return slices.DeleteFunc(candidates, func(c *candidate) bool {
+		return c.whole > threshold && !slices.ContainsFunc(c.chains, chain.covering)
+	})
+}
+
+func (c *candidate) below() bool { return c.disposition == BelowThreshold }
+
 // judge decides what becomes of a candidate.
 func (c *candidate) judge(s *search, sup *suppression, seenAt time.Time) {
-	threshold := math.Log10(ChanceThreshold)
 	if c.whole > threshold {
 		c.chance, c.disposition = c.whole, BelowThreshold
 		return
@@ -60,7 +70,7 @@ func (c *candidate) judge(s *search, sup *suppression, seenAt time.Time) {
 		c.chance, c.disposition = c.whole, d
 		return
 	}
-	c.chance = s.together(sup.rest(c.chains))
+	c.chance = s.together(sup.rest(c))
 	if c.chance <= threshold {
 		c.disposition = Alert
 		return
@@ -90,12 +100,32 @@ func (c *candidate) closeness() int {
 	return sum
 }
 
-// familyResemblance is the share of their text that documents of one family
-// have in common at least: drafts, finals, revisions. It is generous, since it only
-// spares the analyst repetition.
+// familyResemblance is the share of their text that documents of one family have
+// in common at least with another of it: drafts, finals, revisions, copies of a
+// form.
 const familyResemblance = .4
 
-// gather leaves one alert of each family: the closest.
+// families groups candidates whose documents resemble each other, directly or by
+// way of others.
+func families(candidates []*candidate, sketches map[storage.Ordinal]fingerprint.Sketch) (all [][]*candidate) {
+	for _, c := range candidates {
+		family := []*candidate{c}
+		all = slices.DeleteFunc(all, func(other []*candidate) bool {
+			near := slices.ContainsFunc(other, func(o *candidate) bool {
+				return o.known.Document.ID == c.known.Document.ID || sketches[o.ordinal].Resemblance(sketches[c.ordinal]) >= familyResemblance
+			})
+			if near {
+				family = append(family, other...)
+			}
+			return near
+		})
+		all = append(all, family)
+	}
+	return all
+}
+
+// gather leaves, of each family, the closest of the alerts about the same
+// characters.
 func (m *Matcher) gather(ctx context.Context, candidates []*candidate) error {
 	var alerts []*candidate
 	for _, c := range candidates {
@@ -110,23 +140,22 @@ func (m *Matcher) gather(ctx context.Context, candidates []*candidate) error {
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(alerts, func(a, b *candidate) int {
-		return cmp.Or(cmp.Compare(b.closeness(), a.closeness()), cmp.Compare(a.chance, b.chance), cmp.Compare(b.known.Version.CreatedAt.UnixNano(), a.known.Version.CreatedAt.UnixNano()), cmp.Compare(b.ordinal, a.ordinal))
-	})
-	var heads []*candidate
-	for _, c := range alerts {
-		i := slices.IndexFunc(heads, func(h *candidate) bool {
-			same := h.known.Document.ID == c.known.Document.ID || sketches[h.ordinal].Resemblance(sketches[c.ordinal]) >= familyResemblance
-			return same && overlap(h, c)
+	for _, family := range families(alerts, sketches) {
+		slices.SortStableFunc(family, func(a, b *candidate) int {
+			return cmp.Or(cmp.Compare(b.closeness(), a.closeness()), cmp.Compare(a.chance, b.chance), b.known.Version.CreatedAt.Compare(a.known.Version.CreatedAt), cmp.Compare(b.ordinal, a.ordinal))
 		})
-		if i < 0 {
-			heads = append(heads, c)
-			continue
+		var heads []*candidate
+		for _, c := range family {
+			i := slices.IndexFunc(heads, func(h *candidate) bool { return overlap(h, c) })
+			if i < 0 {
+				heads = append(heads, c)
+				continue
+			}
+			h := heads[i]
+			h.versions = append(h.versions, Relative{c.known.Document.ID, c.known.Version.Number})
+			c.disposition = BelowThreshold
+			c.because = fmt.Sprintf("version %d of %s is closer", h.known.Version.Number, h.known.Document.ID)
 		}
-		h := heads[i]
-		h.versions = append(h.versions, Relative{c.known.Document.ID, c.known.Version.Number})
-		c.disposition = BelowThreshold
-		c.because = fmt.Sprintf("version %d of %s is closer", h.known.Version.Number, h.known.Document.ID)
 	}
 	return nil
 }

@@ -174,11 +174,11 @@ func (c *chainer) covers(s fingerprint.Span) bool {
 }
 
 // without is the chain without the hits that do not count.
-func (c chain) without(s *suppression) chain {
+func (c chain) without(s *suppression, filledIn bool) chain {
 	own := c
 	own.hits = nil
 	for _, h := range c.hits {
-		if s.counts(h) {
+		if s.counts(h, filledIn) {
 			own.hits = append(own.hits, h)
 		}
 	}

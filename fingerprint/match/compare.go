@@ -26,7 +26,7 @@ func (m *Matcher) Compare(ctx context.Context, suspect, document string) (*Repor
 		p.lists[h] = append(p.lists[h], storage.Posting{Ordinal: compared, Position: uint32(i * int(fingerprint.Dense)), Window: fingerprint.Dense})
 	}
 	alone := Matcher{Key: m.Key, Index: p, Documents: p}
-	return alone.Match(ctx, Query{Text: suspect, Scope: storage.Everywhere(), Suppressed: true})
+	return alone.Match(ctx, Query{Text: suspect, Scope: storage.Everywhere(), Suppressed: true, Explain: true})
 }
 
 // Lookup implements [Index].

@@ -84,8 +84,9 @@ type Query struct {
 	Text   string
 	SeenAt time.Time
 	Scope  storage.Scope
-	// Suppressed asks for the matches that are no alerts, too.
-	Suppressed bool
+	// Suppressed asks for the matches that are no alerts, too, and Explain for the
+	// nearest document if there is no alert.
+	Suppressed, Explain bool
 }
 
 // Verdict is the answer in a word.
@@ -195,8 +196,11 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 		Explanation: Explanation{Asked: s.asked, Found: s.found, Common: s.common},
 		Obfuscation: fingerprint.FindObfuscation(q.Text),
 	}
-	candidates, err := m.identify(ctx, s, s.candidates())
-	if err != nil {
+	candidates := s.candidates()
+	if !q.Suppressed && !q.Explain {
+		candidates = decisive(candidates)
+	}
+	if candidates, err = m.identify(ctx, candidates); err != nil {
 		return nil, err
 	}
 	suppressed, err := m.suppress(ctx, s, candidates, q.SeenAt)
@@ -211,9 +215,20 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 	if err := m.gather(ctx, candidates); err != nil {
 		return nil, err
 	}
+	report.Verdict = verdict(report, candidates)
 	slices.SortStableFunc(candidates, func(a, b *candidate) int {
 		return cmp.Or(rank(a.disposition, b.disposition), cmp.Compare(a.chance, b.chance), cmp.Compare(a.known.Document.ID, b.known.Document.ID))
 	})
+	if i := slices.IndexFunc(candidates, (*candidate).below); i >= 0 && q.Explain && report.Verdict != Unauthorized {
+		nearest, err := m.match(ctx, text, candidates[i], suppressed)
+		if err != nil {
+			return nil, err
+		}
+		report.Explanation.Nearest = &nearest
+	}
+	if !q.Suppressed {
+		candidates = slices.DeleteFunc(candidates, func(c *candidate) bool { return c.disposition != Alert })
+	}
 	for _, c := range candidates[:min(len(candidates), maxMatches)] {
 		match, err := m.match(ctx, text, c, suppressed)
 		if err != nil {
@@ -224,14 +239,6 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 	slices.SortStableFunc(report.Matches, func(a, b Match) int {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Document.ID, b.Document.ID))
 	})
-	report.Verdict = verdict(report)
-	if i := slices.IndexFunc(report.Matches, func(m Match) bool { return m.Disposition == BelowThreshold }); i >= 0 && report.Verdict != Unauthorized {
-		nearest := report.Matches[i]
-		report.Explanation.Nearest = &nearest
-	}
-	if !q.Suppressed {
-		report.Matches = slices.DeleteFunc(report.Matches, func(m Match) bool { return m.Disposition != Alert })
-	}
 	return report, nil
 }
 
@@ -251,7 +258,7 @@ func rank(a, b Disposition) int {
 // identify asks the registry what the best candidates are. Those that it does
 // not know were deleted. It asks without regard to the caller's scope: what is
 // public or boilerplate is so for everybody.
-func (m *Matcher) identify(ctx context.Context, s *search, candidates []*candidate) ([]*candidate, error) {
+func (m *Matcher) identify(ctx context.Context, candidates []*candidate) ([]*candidate, error) {
 	if len(candidates) == 0 {
 		return nil, nil
 	}
@@ -270,11 +277,11 @@ func (m *Matcher) identify(ctx context.Context, s *search, candidates []*candida
 	}), nil
 }
 
-// verdict condenses a report that still holds its suppressed matches.
-func verdict(r *Report) Verdict {
+// verdict condenses what became of the candidates.
+func verdict(r *Report, candidates []*candidate) Verdict {
 	counted := map[Disposition]bool{}
-	for _, m := range r.Matches {
-		counted[m.Disposition] = true
+	for _, c := range candidates {
+		counted[c.disposition] = true
 	}
 	switch {
 	case counted[Alert]:
@@ -285,7 +292,7 @@ func verdict(r *Report) Verdict {
 		return Public
 	case len(r.Missing) > 0:
 		return Incomplete
-	case r.Characters < fingerprint.Guarantee && len(r.Matches) == 0:
+	case r.Characters < fingerprint.Guarantee:
 		return TooShort
 	}
 	return NoMatch
@@ -308,7 +315,7 @@ func (m *Matcher) match(ctx context.Context, text *fingerprint.Text, c *candidat
 	}
 	inDocument := 0
 	for _, l := range c.chains {
-		if c.disposition == Alert && len(l.without(sup).hits) == 0 {
+		if c.disposition == Alert && len(l.without(sup, c.filledIn).hits) == 0 {
 			continue // does not count
 		}
 		r := l.extended(text.Len(), places.Len())

@@ -523,7 +523,7 @@ func TestExplanation(t *testing.T) {
 	memo := prose(1, 300)
 	l.add(t, "doc_a", "cabinet", 1, fingerprint.Dense, memo)
 	near := prose(2, 40) + run(memo, 500, 30) + prose(3, 40)
-	r := l.match(t, Query{Text: near})
+	r := l.match(t, Query{Text: near, Explain: true})
 	e := r.Explanation
 	if r.Verdict != NoMatch || e.Nearest == nil || e.Nearest.Document.ID != "doc_a" || e.Nearest.ExpectedByChance <= ChanceThreshold {
 		t.Fatalf("%s, %+v", r.Verdict, e)

@@ -12,6 +12,10 @@ import (
 // alert.
 const ChanceThreshold = 5e-4
 
+// threshold is the same as a decimal logarithm, which is what the matcher
+// calculates with.
+var threshold = math.Log10(ChanceThreshold)
+
 const (
 	// maxRarity is what a gram says, in bits, that stands nowhere else: the ten
 	// characters that it samples of natural language hold about that much.
@@ -25,7 +29,8 @@ const (
 // rarity returns what the agreement on a gram says, in bits, if the index holds
 // total postings of it among all.
 func rarity(total int, postings int64) float64 {
-	others := float64(total-1) + background*math.Pow(2, -maxRarity)
+	const once = float64(background) / (1 << maxRarity)
+	others := float64(total-1) + once
 	return min(maxRarity, -math.Log2(others/(float64(postings)+background)))
 }
 
@@ -155,5 +160,5 @@ func expected(log10 float64) float64 { return max(leastChance, math.Pow(10, log1
 // score maps what is expected by chance to 0..1, the threshold to 0.5.
 func score(log10 float64) float64 {
 	x := max(0, -log10)
-	return x / (x - math.Log10(ChanceThreshold))
+	return x / (x - threshold)
 }

@@ -1,9 +1,9 @@
 package match
 
 import (
-	"cmp"
 	"context"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"github.com/sealprint/sealprint/fingerprint"
@@ -33,7 +33,8 @@ type search struct {
 	opportunities int
 }
 
-// group is all hits of one document, in the order of the suspect.
+// group is the hits of one document that may be in line with others, in the order
+// of the suspect.
 type group struct {
 	ordinal storage.Ordinal
 	window  fingerprint.Window
@@ -54,48 +55,92 @@ func (m *Matcher) search(ctx context.Context, text *fingerprint.Text) (*search, 
 		version: answer.Version, missing: answer.Missing, grams: len(grams), asked: len(hashes), postings: answer.Postings,
 		bits: make([]float32, len(grams)), repeated: make([]bool, len(grams)),
 	}
-	places := make([]uint8, len(hashes)) // of the suspect that ask for each
-	at := make([]int32, len(grams))
-	for q, h := range grams {
-		i, _ := slices.BinarySearch(hashes, h)
-		at[q] = int32(i)
-		places[i] = min(places[i]+1, maxRepeats+1)
-	}
-	total := 0
 	for _, l := range answer.Lists {
 		if l.Total > 0 {
 			s.found++
-			total += len(l.Postings)
 		}
 		if len(l.Postings) < l.Total {
 			s.common++
 		}
 	}
-	windows := map[storage.Ordinal]fingerprint.Window{}
-	hits := make([]hit, 0, total)
-	asked := make([]uint8, len(hashes))
+	places := make([]uint8, len(hashes)) // of the suspect that ask for each
+	lists := make([]*storage.List, len(grams))
+	at := make([]int, len(grams))
+	total := 0
+	for q, h := range grams {
+		i, _ := slices.BinarySearch(hashes, h)
+		at[q], places[i] = i, min(places[i]+1, maxRepeats+1)
+		if l := &answer.Lists[i]; l.Total > 0 && places[i] <= maxRepeats && total < maxHits {
+			lists[q] = l
+			total += len(l.Postings)
+			s.bits[q] = float32(rarity(l.Total, answer.Postings))
+		}
+	}
 	for q, i := range at {
-		list := answer.Lists[i]
 		s.repeated[q] = places[i] > 1
-		if list.Total == 0 || asked[i] == maxRepeats || len(hits) >= maxHits {
+	}
+	s.group(lists, total)
+	return s, nil
+}
+
+// group collects, document by document, the hits that may be in line with
+// another one. Lists hold the postings of the suspect's grams, total of them in
+// all.
+//
+// Most hits are alone in their document, and sorting them all would be most of
+// the work. So they are counted first, by the document and the band of diagonals
+// that they are in: hits in line are in the same band or in neighboring ones. Two
+// bands that happen to share a counter do no harm.
+func (s *search) group(lists []*storage.List, total int) {
+	const band = 32
+	var _ [band - maxDrift]struct{} // so that neighbors are enough
+	counters := make([]uint8, 1<<bits.Len(uint(4*total)))
+	counter := func(p storage.Posting, q int) int {
+		diagonal := p.Position + uint32(len(lists)) - uint32(q) // not below zero
+		return int(uint32(p.Ordinal)*0x9E3779B1+diagonal/band) & (len(counters) - 1)
+	}
+	for q, l := range lists {
+		if l == nil {
 			continue
 		}
-		asked[i]++
-		s.bits[q] = float32(rarity(list.Total, answer.Postings))
-		for _, p := range list.Postings {
-			windows[p.Ordinal] = p.Window
-			hits = append(hits, hit{p.Ordinal, p.Position, uint32(q)})
+		for _, p := range l.Postings {
+			if n := &counters[counter(p, q)]; *n < 2 {
+				*n++
+			}
 		}
 	}
-	// Stable, so that the hits of a document stay in the order of the suspect.
-	slices.SortStableFunc(hits, func(a, b hit) int { return cmp.Compare(a.ordinal, b.ordinal) })
-	for start := 0; start < len(hits); {
+	var hits []hit
+	var windows []fingerprint.Window
+	var order []uint64 // the document of a hit, and its number
+	for q, l := range lists {
+		if l == nil {
+			continue
+		}
+		for _, p := range l.Postings {
+			i := counter(p, q)
+			before, after := (i-1)&(len(counters)-1), (i+1)&(len(counters)-1)
+			if counters[before]+counters[i]+counters[after] < 2 {
+				continue
+			}
+			order = append(order, uint64(p.Ordinal)<<32|uint64(len(hits)))
+			hits = append(hits, hit{p.Ordinal, p.Position, uint32(q)})
+			windows = append(windows, p.Window)
+		}
+	}
+	// The hits of a document stay in the order of the suspect.
+	slices.Sort(order)
+	sorted := make([]hit, len(hits))
+	for i, o := range order {
+		sorted[i] = hits[uint32(o)]
+	}
+	for start := 0; start < len(sorted); {
 		end := start + 1
-		for end < len(hits) && hits[end].ordinal == hits[start].ordinal {
+		for end < len(sorted) && sorted[end].ordinal == sorted[start].ordinal {
 			end++
 		}
-		s.groups = append(s.groups, group{hits[start].ordinal, windows[hits[start].ordinal], hits[start:end:end]})
+		if end-start > 1 {
+			s.groups = append(s.groups, group{sorted[start].ordinal, windows[uint32(order[start])], sorted[start:end:end]})
+		}
 		start = end
 	}
-	return s, nil
 }

@@ -16,7 +16,7 @@ const (
 	// fillGap is the longest gap between two hits of public text or boilerplate that
 	// still belongs to it: a name or a sum that was filled in. It is shorter than
 	// fingerprint.Guarantee, so that a guaranteed run is never swallowed.
-	fillGap = 40
+	fillGap = 60
 
 	// commonOrigins is in how many documents of different origin a passage stands
 	// that is boilerplate though nobody registered it as such.
@@ -26,92 +26,94 @@ const (
 	// ones are phrases, which the calculation of chance accounts for.
 	commonPassage = 36
 
-	// originResemblance is the share of their text from which on documents have the
-	// same origin. It is strict, because common passages of different origin are no
-	// evidence: drafts of one paper resemble each other more than copies of a form.
-	originResemblance = .8
-
 	// maxOrigins bounds the comparisons: this many documents that cover the same
 	// characters are compared, best first.
 	maxOrigins = 64
+
+	// filledIn is how many characters of what was filled into a form a document has
+	// to share before it is more than another copy of the form, and filledInShare is
+	// which share of it.
+	filledIn      = 40
+	filledInShare = .8
 )
 
 // suppression says for each character of the suspect why it does not count;
 // empty if it counts.
 type suppression struct {
 	why []Disposition
+	// filled marks the characters among them that do not stand in the public text or
+	// the boilerplate itself, but were filled in.
+	filled []bool
 }
 
 // suppress finds out which characters of the suspect do not count.
 func (m *Matcher) suppress(ctx context.Context, s *search, candidates []*candidate, seenAt time.Time) (*suppression, error) {
-	sup := &suppression{why: make([]Disposition, s.grams+fingerprint.GramSpan)}
-	depth := make([]int, len(sup.why)) // protected documents that cover a character
-	var common []*candidate
+	n := s.grams + fingerprint.GramSpan
+	sup := &suppression{why: make([]Disposition, n), filled: make([]bool, n)}
+	solid := make([]bool, n)
+	depth := make([]int, n) // protected documents that cover a character
 	for _, c := range candidates {
 		d, ok := harmless(c.known, seenAt)
-		for _, l := range c.chains {
-			if l.bits < coverBits {
-				continue
-			}
-			for _, span := range l.covers() {
-				for i := span.Start; i < span.End; i++ {
-					if !ok {
-						depth[i]++
-					} else if sup.why[i] != PublicText { // of both, public says more
-						sup.why[i] = d
-					}
-				}
-			}
+		if !ok {
+			c.cover(fillGap, func(i int) { depth[i]++ })
+			continue
 		}
+		c.cover(fillGap, func(i int) {
+			if sup.why[i] != PublicText { // of both, public says more
+				sup.why[i] = d
+			}
+		})
+		c.cover(0, func(i int) { solid[i] = true })
+	}
+	if err := m.common(ctx, sup, solid, depth, candidates); err != nil {
+		return nil, err
+	}
+	for i, why := range sup.why {
+		sup.filled[i] = why != "" && !solid[i]
 	}
 	for _, c := range candidates {
-		if len(common) < maxOrigins && c.known.Kind != storage.Boilerplate && c.touches(depth, commonOrigins) {
+		c.filledIn = sup.fills(c)
+	}
+	return sup, nil
+}
+
+// common suppresses what stands in many documents of different origin. Depth is
+// how many cover each character, whatever their origin.
+func (m *Matcher) common(ctx context.Context, sup *suppression, solid []bool, depth []int, candidates []*candidate) error {
+	var common []*candidate
+	for _, c := range candidates {
+		deep := false
+		c.cover(fillGap, func(i int) { deep = deep || depth[i] >= commonOrigins })
+		if deep && len(common) < maxOrigins && c.known.Kind != storage.Boilerplate {
 			common = append(common, c)
 		}
 	}
 	if len(common) < commonOrigins {
-		return sup, nil
+		return nil
 	}
 	sketches, err := m.sketches(ctx, common)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var origins [][]*candidate
-	for _, c := range common {
-		i := 0
-		for ; i < len(origins); i++ {
-			first := origins[i][0]
-			if first.known.Document.ID == c.known.Document.ID || sketches[first.ordinal].Resemblance(sketches[c.ordinal]) >= originResemblance {
-				break
-			}
-		}
-		if i == len(origins) {
-			origins = append(origins, nil)
-		}
-		origins[i] = append(origins[i], c)
-	}
-	clear(depth)
-	stamp := make([]int, len(depth)) // the last origin that was counted
-	for i, members := range origins {
-		for _, c := range members {
-			for _, l := range c.chains {
-				if l.bits < coverBits {
-					continue
-				}
-				for _, span := range l.covers() {
-					for at := span.Start; at < span.End; at++ {
-						if stamp[at] != i+1 {
-							stamp[at] = i + 1
-							depth[at]++
-						}
+	all := origins(common, sketches)
+	deep := func(gap int) []int { // in how many origins each character stands
+		clear(depth)
+		last := make([]int, len(depth)) // that was counted
+		for i, members := range all {
+			for _, c := range members {
+				c.cover(gap, func(at int) {
+					if last[at] != i+1 {
+						last[at] = i + 1
+						depth[at]++
 					}
-				}
+				})
 			}
 		}
+		return depth
 	}
-	for start := 0; start < len(depth); start++ {
+	for start, in := 0, deep(fillGap); start < len(in); start++ {
 		end := start
-		for end < len(depth) && depth[end] >= commonOrigins {
+		for end < len(in) && in[end] >= commonOrigins {
 			end++
 		}
 		if end-start >= commonPassage {
@@ -123,52 +125,100 @@ func (m *Matcher) suppress(ctx context.Context, s *search, candidates []*candida
 		}
 		start = end
 	}
-	return sup, nil
+	for i, n := range deep(0) {
+		solid[i] = solid[i] || n >= commonOrigins
+	}
+	return nil
 }
 
-// touches reports whether a candidate covers a character of at least some depth.
-func (c *candidate) touches(depth []int, least int) bool {
-	for _, l := range c.chains {
-		if l.bits < coverBits {
+// origins groups candidates whose documents are states of one text.
+func origins(candidates []*candidate, sketches map[storage.Ordinal]fingerprint.Sketch) (all [][]*candidate) {
+	for _, family := range families(candidates, sketches) {
+		documents := map[storage.DocumentID][]*candidate{}
+		var one []fingerprint.Sketch // of each document
+		for _, c := range family {
+			id := c.known.Document.ID
+			if documents[id] == nil {
+				one = append(one, sketches[c.ordinal])
+			}
+			documents[id] = append(documents[id], c)
+		}
+		if len(documents) == 1 || fingerprint.Drafts(one) {
+			all = append(all, family)
 			continue
 		}
-		for _, span := range l.covers() {
-			for i := span.Start; i < span.End; i++ {
-				if depth[i] >= least {
-					return true
-				}
+		for _, versions := range documents {
+			all = append(all, versions)
+		}
+	}
+	return all
+}
+
+// covering reports whether a chain says enough for what it covers to be
+// suppressed.
+func (c chain) covering() bool { return c.bits >= coverBits }
+
+// cover visits the characters of the suspect that a candidate covers, gaps of a
+// length filled.
+func (c *candidate) cover(gap int, visit func(i int)) {
+	for _, l := range c.chains {
+		if !l.covering() {
+			continue
+		}
+		end := int(l.hits[0].query)
+		for _, h := range l.hits {
+			start := int(h.query)
+			if start-end > gap {
+				end = start
+			}
+			for ; end < start+fingerprint.GramSpan; end++ {
+				visit(end)
 			}
 		}
 	}
-	return false
 }
 
-// covers lists the stretches of the suspect that a chain covers, short gaps
-// between hits filled.
-func (c chain) covers() []fingerprint.Span {
-	var spans []fingerprint.Span
-	for _, h := range c.hits {
-		from, to := int(h.query), int(h.query)+fingerprint.GramSpan
-		if n := len(spans); n > 0 && from-spans[n-1].End <= fillGap {
-			spans[n-1].End = to
-		} else {
-			spans = append(spans, fingerprint.Span{Start: from, End: to})
+// fills reports whether a candidate shares what was filled into a form, as only
+// the copy itself does: other copies share an office or a place.
+func (s *suppression) fills(c *candidate) bool {
+	filled, shared := 0, 0
+	for _, l := range c.chains {
+		for i := l.query().Start; i < min(l.query().End, len(s.filled)); i++ {
+			if s.filled[i] {
+				filled++
+			}
 		}
 	}
-	return spans
+	c.cover(0, func(i int) {
+		if s.filled[i] {
+			shared++
+		}
+	})
+	return shared >= filledIn && float64(shared) >= filledInShare*float64(filled)
 }
 
-// counts reports whether a hit is evidence: most of what it spans is not
-// suppressed.
-func (s *suppression) counts(h hit) bool {
-	return 2*s.within(fingerprint.Span{Start: int(h.query), End: int(h.query) + fingerprint.GramSpan}) < fingerprint.GramSpan
+// counts reports whether a hit is evidence: nothing of what it spans is
+// suppressed. If the document shares what was filled into a form, that counts,
+// too.
+func (s *suppression) counts(h hit, filledIn bool) bool {
+	counts := true
+	for i := int(h.query); i < int(h.query)+fingerprint.GramSpan; i++ {
+		if s.why[i] == "" {
+			continue
+		}
+		counts = false
+		if filledIn && s.filled[i] {
+			return true
+		}
+	}
+	return counts
 }
 
-// rest is what is left of chains without the hits that do not count.
-func (s *suppression) rest(chains []chain) []chain {
+// rest is what is left of a candidate's chains without the hits that do not count.
+func (s *suppression) rest(c *candidate) []chain {
 	var rest []chain
-	for _, c := range chains {
-		if own := c.without(s); len(own.hits) > 1 {
+	for _, l := range c.chains {
+		if own := l.without(s, c.filledIn); len(own.hits) > 1 {
 			rest = append(rest, own)
 		}
 	}
