@@ -440,3 +440,29 @@ func BenchmarkGrams(b *testing.B) {
 		Grams(key, n)
 	}
 }
+
+// TestMisreader: what a misreader makes are the grams of texts in which one
+// sampled character was read as another of the text, and no others.
+func TestMisreader(t *testing.T) {
+	key := NewKey()
+	text := Normalize("The committee decided to postpone the hearing")
+	near := NewMisreader(key, text).Append(nil, 3)
+	was := Grams(key, text)[3]
+	if slices.Contains(near, was) {
+		t.Error("the gram itself is among its neighbors")
+	}
+	sampled := SeedOffsets()
+	for offset := range GramSpan {
+		for _, c := range "wkm" {
+			changed := &Text{Chars: slices.Clone(text.Chars)}
+			if changed.Chars[3+offset] = c; !strings.ContainsRune(string(text.Chars), c) {
+				continue
+			}
+			hash := Grams(key, changed)[3]
+			want := slices.Contains(sampled, offset) && hash != was
+			if got := slices.Contains(near, hash); got != want {
+				t.Errorf("offset %d read as %c: %v, want %v", offset, c, got, want)
+			}
+		}
+	}
+}

@@ -1,7 +1,9 @@
 package fingerprint
 
 import (
+	"cmp"
 	"encoding/binary"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -64,6 +66,50 @@ func Grams(key *Key, text *Text) []Hash {
 	s := parseSeed(Seed)
 	for i := range hashes {
 		hashes[i] = key.Seal(s.hash(classes[i : i+GramSpan]))
+	}
+	return hashes
+}
+
+// Misreader makes the grams that a text would have if one character had been read
+// as another.
+type Misreader struct {
+	key      *Key
+	seed     seed
+	classes  []uint16
+	alphabet []uint16
+}
+
+// maxAlphabet bounds the classes that a character may have been read as: those of
+// Latin are 17, of Urdu some 35.
+const maxAlphabet = 40
+
+// NewMisreader returns a misreader of a text. Characters are read as others of the
+// same text, the most common ones.
+func NewMisreader(key *Key, text *Text) *Misreader {
+	m := &Misreader{key: key, seed: parseSeed(Seed), classes: foldClasses(make([]uint16, 0, len(text.Chars)), text.Chars)}
+	count := map[uint16]int{}
+	for _, c := range m.classes {
+		if count[c]++; count[c] == 1 {
+			m.alphabet = append(m.alphabet, c)
+		}
+	}
+	slices.SortFunc(m.alphabet, func(a, b uint16) int { return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(a, b)) })
+	m.alphabet = m.alphabet[:min(len(m.alphabet), maxAlphabet)]
+	return m
+}
+
+// Append appends the fingerprints of all grams that differ from the one at
+// normalized character i in one sampled character.
+func (m *Misreader) Append(hashes []Hash, i int) []Hash {
+	gram := slices.Clone(m.classes[i : i+GramSpan])
+	for _, offset := range m.seed {
+		was := gram[offset]
+		for _, c := range m.alphabet {
+			if gram[offset] = c; c != was {
+				hashes = append(hashes, m.key.Seal(m.seed.hash(gram)))
+			}
+		}
+		gram[offset] = was
 	}
 	return hashes
 }

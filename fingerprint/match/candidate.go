@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -19,9 +20,11 @@ type candidate struct {
 	whole   float64 // chance of all it shares, as a decimal logarithm
 	known   storage.Match
 
-	filledIn bool // shares what was filled into a form
+	filledIn bool    // shares what was filled into a form
+	harmless bool    // all of the document may be seen
+	own      float64 // chance of what counts
 	// What judge finds:
-	chance      float64 // of what counts
+	chance      float64 // that goes with the disposition
 	disposition Disposition
 	versions    []Relative
 	because     string // of the disposition, if it is not plain
@@ -46,36 +49,33 @@ func (s *search) candidates() []*candidate {
 	return found[:min(len(found), maxCandidates)]
 }
 
-// decisive leaves the candidates on which the verdict rests: those that are
-// unlikely to be chance, and if there are any, those that cover what suppression
+// decisive leaves the candidates on which the verdict rests: those that may be
+// more than chance, and if there are any, those that cover what suppression
 // needs to know. Most texts have none, and then nobody asks who the candidates are.
 func decisive(candidates []*candidate) []*candidate {
-	if len(candidates) == 0 || candidates[0].whole > threshold {
+	unsure := math.Log10(lookAgain)
+	if len(candidates) == 0 || candidates[0].whole > unsure {
 		return nil
 	}
 	return slices.DeleteFunc(candidates, func(c *candidate) bool {
-		return c.whole > threshold && !slices.ContainsFunc(c.chains, chain.covering)
+		return c.whole > unsure && !slices.ContainsFunc(c.chains, chain.covering)
 	})
 }
 
 func (c *candidate) below() bool { return c.disposition == BelowThreshold }
 
 // judge decides what becomes of a candidate.
-func (c *candidate) judge(s *search, sup *suppression, seenAt time.Time) {
-	if c.whole > threshold {
-		c.chance, c.disposition = c.whole, BelowThreshold
-		return
-	}
-	if d, ok := harmless(c.known, seenAt); ok {
+func (c *candidate) judge(sup *suppression, seenAt time.Time) {
+	switch d, ok := harmless(c.known, seenAt); {
+	case !ok && c.own <= threshold:
+		c.chance, c.disposition = c.own, Alert
+	case c.whole > threshold:
+		c.chance, c.disposition = c.own, BelowThreshold
+	case ok:
 		c.chance, c.disposition = c.whole, d
-		return
+	default:
+		c.chance, c.disposition = c.whole, sup.most(c.chains)
 	}
-	c.chance = s.together(sup.rest(c))
-	if c.chance <= threshold {
-		c.disposition = Alert
-		return
-	}
-	c.chance, c.disposition = c.whole, sup.most(c.chains)
 }
 
 // harmless reports whether all of a document may be seen, and why.

@@ -209,7 +209,13 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 	}
 	report.Explanation.Public, report.Explanation.Boilerplate = suppressed.count(PublicText), suppressed.count(Boilerplate)
 	for _, c := range candidates {
-		c.judge(s, suppressed, q.SeenAt)
+		c.own = s.together(suppressed.rest(c))
+	}
+	if err := m.lookTwice(ctx, s, text, candidates, suppressed); err != nil {
+		return nil, err
+	}
+	for _, c := range candidates {
+		c.judge(suppressed, q.SeenAt)
 	}
 	candidates = slices.DeleteFunc(candidates, func(c *candidate) bool { return !q.Scope.Covers(c.known.Document.Department) })
 	if err := m.gather(ctx, candidates); err != nil {

@@ -535,3 +535,41 @@ func TestExplanation(t *testing.T) {
 		t.Errorf("%d matches", len(r.Matches))
 	}
 }
+
+// TestSecondLook: a bad copy leaves few grams whole and many with one misread
+// character. These make it an alert; without them it would not be one.
+func TestSecondLook(t *testing.T) {
+	l := newLibrary()
+	for i := range uint64(40) {
+		l.add(t, fmt.Sprint("doc_", i), "cabinet", 1, fingerprint.Dense, prose(i, 1500))
+	}
+	alerts, gained := 0, 0
+	for i := range uint64(40) {
+		r := rand.New(rand.NewPCG(i, 1))
+		text := fingerprint.Normalize(misread(r, run(prose(i, 1500), 300, 220), .2, false))
+		m := Matcher{Key: l.key, Index: l, Documents: l}
+		s, err := m.search(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		candidates := s.candidates()
+		sure := len(candidates) > 0 && candidates[0].whole <= threshold
+		report := l.match(t, Query{Text: string(text.Chars)})
+		if report.Verdict != Unauthorized {
+			if sure {
+				t.Errorf("copy %d was an alert at first sight, and is none", i)
+			}
+			continue
+		}
+		alerts++
+		if !sure {
+			gained++
+		}
+		if report.Matches[0].Document.ID != storage.DocumentID(fmt.Sprint("doc_", i)) {
+			t.Errorf("copy %d is taken for %s", i, report.Matches[0].Document.ID)
+		}
+	}
+	if gained == 0 {
+		t.Errorf("%d alerts, none by the second look", alerts)
+	}
+}

@@ -54,6 +54,7 @@ func (m *Matcher) suppress(ctx context.Context, s *search, candidates []*candida
 	depth := make([]int, n) // protected documents that cover a character
 	for _, c := range candidates {
 		d, ok := harmless(c.known, seenAt)
+		c.harmless = ok
 		if !ok {
 			c.cover(fillGap, func(i int) { depth[i]++ })
 			continue
