@@ -58,9 +58,9 @@ bench: ## Run every benchmark
 	SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) go test -run '^$$' -bench . -benchmem -timeout $(TEST_TIMEOUT) $$packages
 
 .PHONY: eval
-eval: export SEALPRINT_CORPUS := $(SEALPRINT_CORPUS)
-eval: ## Measure how well edited leaks are found (SEALPRINT_CORPUS=DIR)
-	go test -count=1 -timeout 60m -run TestEval -v ./fingerprint/match
+eval: ## Measure how well edited leaks are found (SEALPRINT_CORPUS=DIR writes docs/quality.md)
+	SEALPRINT_CORPUS=$(abspath $(SEALPRINT_CORPUS)) SEALPRINT_QUALITY=$(if $(SEALPRINT_CORPUS),$(CURDIR)/docs) \
+		go test -count=1 -timeout 60m -run TestEval -v ./fingerprint/match
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s) each

@@ -16,6 +16,8 @@
 //     (suppress.go).
 //  4. Chance. From the evidence that is left follows how many documents would match
 //     this well if nothing had leaked. Below [ChanceThreshold] the match is an alert.
+//     What is little above is looked at once more, for grams with one misread
+//     character (near.go).
 //  5. Families. Of several versions of a document the closest is named.
 //
 // The guarantee of package fingerprint carries over: a run of

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
@@ -571,5 +572,58 @@ func TestSecondLook(t *testing.T) {
 	}
 	if gained == 0 {
 		t.Errorf("%d alerts, none by the second look", alerts)
+	}
+}
+
+// TestRepetition: a megabyte that says one thing again and again, asked of
+// documents that do the same, is answered with work in proportion to its length.
+// Work is counted, not timed: what the index is asked for, and hits that are
+// chained.
+func TestRepetition(t *testing.T) {
+	const size = 1 << 20
+	gram := "abcdefghijklmnop"
+	texts := map[string]string{
+		"one character":     strings.Repeat("x", size),
+		"one gram":          strings.Repeat(gram, size/len(gram)),
+		"combining marks":   "a" + strings.Repeat("\u0301", size/2),
+		"marks on letters":  strings.Repeat("e\u0301\u0323\u0307", size/7),
+		"a word and a line": strings.Repeat("section 1\n", size/10),
+		"zero-width":        strings.Repeat("n\u200b\u200d", size/7),
+	}
+	l := newLibrary()
+	secret := prose(1, 300)
+	l.add(t, "doc_secret", "cabinet", 1, fingerprint.Dense, secret)
+	for name, text := range texts {
+		for i := range 3 {
+			l.add(t, fmt.Sprint("doc ", name, i), "cabinet", 1, fingerprint.Dense, strings.ToValidUTF8(text[:size/10], ""))
+		}
+	}
+	for name, text := range texts {
+		if !utf8.ValidString(text) {
+			t.Fatal(name)
+		}
+		m := Matcher{Key: l.key, Index: l, Documents: l}
+		s, err := m.search(t.Context(), fingerprint.Normalize(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hits := 0
+		for _, g := range s.groups {
+			hits += len(g.hits)
+		}
+		if most := s.asked * maxRepeats * maxPostings; s.asked > 1000 || hits > most {
+			t.Errorf("%s: %d fingerprints asked, %d hits, at most %d", name, s.asked, hits, most)
+		}
+		r := l.match(t, Query{Text: text, Suppressed: true, Explain: true})
+		for _, match := range r.Matches {
+			if len(match.Passages) > 2*maxPassages {
+				t.Errorf("%s: %d passages", name, len(match.Passages))
+			}
+		}
+		// What stands beside it is still found.
+		r = l.match(t, Query{Text: strings.ToValidUTF8(text[:size/20], "") + " " + secret[100:400]})
+		if r.Verdict != Unauthorized || r.Matches[0].Document.ID != "doc_secret" {
+			t.Errorf("a leak beside %s: %s, %v", name, r.Verdict, dispositions(r))
+		}
 	}
 }
