@@ -148,3 +148,45 @@ func TestSparseCollection(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+// TestVerdicts: what becomes of a leak, a quotation of the law, a letterhead, a
+// gazette before and after its publication, and a stranger, in one registry.
+func TestVerdicts(t *testing.T) {
+	h := newHouse(t, options{})
+	h.create(h.http, `{"name":"laws","kind":"public"}`).want(201)
+	h.create(h.http, `{"name":"templates","kind":"boilerplate"}`).want(201)
+	law, letterhead, clause, own, gazette := prose(80, 300), prose(81, 60), prose(82, 60), prose(83, 300), prose(84, 300)
+	h.register("law.txt", law, field{"collection", "laws", ""})
+	h.register("letterhead.txt", letterhead, field{"collection", "templates", ""})
+	h.register("gazette.txt", gazette, field{"collection", "laws", ""}, field{"published_at", "2026-06-01T00:00:00Z", ""})
+	memo := h.register("memo.txt", letterhead+" "+own+" "+law[200:900]+" "+clause)
+	for i := range 4 {
+		h.register("other"+strings.Repeat("x", i)+".txt", prose(uint64(90+i), 300)+" "+clause)
+	}
+	for _, c := range []struct {
+		name, text, query string
+		verdict           Verdict
+		disposition       MatchDisposition // of the memo; empty if it does not match
+	}{
+		{"a leak", own[300:700], "", "unauthorized", "alert"},
+		{"a quotation of the law", law[300:700], "", "public", "public_text"},
+		{"the letterhead", letterhead, "", "public", "boilerplate"},
+		{"what stands in five documents", clause, "", "public", "boilerplate"},
+		{"a leak beside the law", own[300:500] + " " + law[300:700], "", "unauthorized", "alert"},
+		{"the gazette, before it was published", gazette[100:500], "&seen_at=2026-05-31T00:00:00Z", "unauthorized", ""},
+		{"the gazette, published", gazette[100:500], "&seen_at=2026-06-02T00:00:00Z", "public", ""},
+		{"another text", prose(99, 60), "", "no_match", ""},
+		{"a short one", "Tomorrow at nine", "", "too_short", ""},
+	} {
+		a := h.lookUpText(h.http, c.text, "?suppressed=true"+c.query)
+		var disposition MatchDisposition
+		for _, m := range a.Matches {
+			if m.Document.ID == memo.ID {
+				disposition = m.Disposition
+			}
+		}
+		if a.Verdict != c.verdict || c.disposition != "" && disposition != c.disposition {
+			t.Errorf("%s is %s, the memo %s; want %s, %s", c.name, a.Verdict, disposition, c.verdict, c.disposition)
+		}
+	}
+}
