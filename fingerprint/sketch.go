@@ -121,7 +121,7 @@ func Drafts(sketches []Sketch) bool {
 			few++
 		}
 	}
-	return 2*most >= few
+	return 3*most >= few
 }
 
 // sameText is the resemblance from which on two documents are taken for states of

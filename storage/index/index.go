@@ -111,8 +111,8 @@ func Open(dir string, params fingerprint.Params, options Options) (*Index, error
 		return nil, fmt.Errorf("open index %s: %w", dir, err)
 	}
 	ix.lifetime, ix.end = context.WithCancel(context.Background())
+	ix.merger = ix.start(ix.lifetime, ix.mergeTier) // first: the flusher wakes it
 	ix.flusher = ix.start(ix.lifetime, ix.flush)
-	ix.merger = ix.start(ix.lifetime, ix.mergeTier)
 	return ix, nil
 }
 
