@@ -16,7 +16,11 @@ const (
 	// fillGap is the longest gap between two hits of public text or boilerplate that
 	// still belongs to it: a name or a sum that was filled in. It is shorter than
 	// fingerprint.Guarantee, so that a guaranteed run is never swallowed.
-	fillGap = 60
+	fillGap = 40
+
+	// border is how many characters of a hit may be suppressed before it does not
+	// count: so many of its own may happen to agree with what stands elsewhere.
+	border = 3
 
 	// commonOrigins is in how many documents of different origin a passage stands
 	// that is boilerplate though nobody registered it as such.
@@ -198,21 +202,21 @@ func (s *suppression) fills(c *candidate) bool {
 	return shared >= filledIn && float64(shared) >= filledInShare*float64(filled)
 }
 
-// counts reports whether a hit is evidence: nothing of what it spans is
-// suppressed. If the document shares what was filled into a form, that counts,
-// too.
+// counts reports whether a hit is evidence: no more than a border of what it
+// spans is suppressed. If the document shares what was filled into a form, that
+// counts, too.
 func (s *suppression) counts(h hit, filledIn bool) bool {
-	counts := true
+	suppressed := 0
 	for i := int(h.query); i < int(h.query)+fingerprint.GramSpan; i++ {
 		if s.why[i] == "" {
 			continue
 		}
-		counts = false
 		if filledIn && s.filled[i] {
 			return true
 		}
+		suppressed++
 	}
-	return counts
+	return suppressed <= border
 }
 
 // rest is what is left of a candidate's chains without the hits that do not count.
