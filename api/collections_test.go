@@ -97,24 +97,13 @@ func TestCollectionList(t *testing.T) {
 	} {
 		h.create(h.http, body).want(201)
 	}
-	list := func(client *http.Client, limit string) (names []string) {
-		t.Helper()
-		cursor := ""
-		for range 20 {
-			q := []string{"limit", limit}
-			if cursor != "" {
-				q = append(q, "cursor", cursor)
-			}
-			l := read[CollectionList](do(t, client, h.request("GET", "/v1/collections"+query(q...), nil)).want(200))
+	list := func(client *http.Client, limit string) []string {
+		return listed(h, client, "/v1/collections", func(l CollectionList) (names []string, next string) {
 			for _, c := range l.Items {
 				names = append(names, c.Name)
 			}
-			if cursor = l.NextCursor; cursor == "" {
-				return names
-			}
-		}
-		t.Fatal("the list does not end")
-		return nil
+			return names, l.NextCursor
+		}, "limit", limit)
 	}
 	for _, limit := range []string{"1", "2", "5", "1000"} {
 		for key, want := range map[string][]string{

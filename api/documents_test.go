@@ -66,24 +66,13 @@ func TestDocumentList(t *testing.T) {
 		ids = append(ids, d.ID)
 	}
 	h.register("none.txt", "", field{"department", "finance", ""})
-	list := func(client *http.Client, limit string, pairs ...string) (got []string) {
-		t.Helper()
-		cursor := ""
-		for range 20 {
-			q := append(slices.Clone(pairs), "limit", limit)
-			if cursor != "" {
-				q = append(q, "cursor", cursor)
-			}
-			l := read[DocumentList](do(t, client, h.request("GET", "/v1/documents"+query(q...), nil)).want(200))
+	list := func(client *http.Client, limit string, pairs ...string) []string {
+		return listed(h, client, "/v1/documents", func(l DocumentList) (ids []string, next string) {
 			for _, d := range l.Items {
-				got = append(got, d.ID)
+				ids = append(ids, d.ID)
 			}
-			if cursor = l.NextCursor; cursor == "" {
-				return got
-			}
-		}
-		t.Fatal("the list does not end")
-		return nil
+			return ids, l.NextCursor
+		}, append(slices.Clone(pairs), "limit", limit)...)
 	}
 	pick := func(at ...int) (out []string) {
 		for _, i := range at {

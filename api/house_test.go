@@ -570,6 +570,22 @@ func prose(seed uint64, words int) string {
 	return b.String()
 }
 
+// listed reads a list, page by page, as long as each says that there is a next.
+func listed[List any](h *house, client *http.Client, path string, page func(List) (items []string, next string), pairs ...string) (all []string) {
+	h.t.Helper()
+	q := slices.Clone(pairs)
+	for range 20 {
+		items, next := page(read[List](do(h.t, client, h.request("GET", path+query(q...), nil)).want(200)))
+		all = append(all, items...)
+		if next == "" {
+			return all
+		}
+		q = append(slices.Clone(pairs), "cursor", next)
+	}
+	h.t.Fatal("the list does not end")
+	return nil
+}
+
 // query encodes a query string.
 func query(pairs ...string) string {
 	q := url.Values{}

@@ -342,7 +342,7 @@ func FuzzParsePlaces(f *testing.F) {
 func TestClasses(t *testing.T) {
 	c := func(s string) string {
 		var out []rune
-		for _, v := range foldClasses(nil, Normalize(s).Chars) {
+		for _, v := range foldClasses(Normalize(s).Chars) {
 			out = append(out, rune(v))
 		}
 		return string(out)

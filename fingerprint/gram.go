@@ -44,11 +44,12 @@ func (s seed) hash(classes []uint16) uint64 {
 	return xxhash.Sum64(b[:2*len(s)])
 }
 
-// fold appends the class of each character.
-func foldClasses(classes []uint16, chars []rune) []uint16 {
+// foldClasses returns the class of each character.
+func foldClasses(chars []rune) []uint16 {
 	t := loadClasses()
-	for _, r := range chars {
-		classes = append(classes, class(t, r))
+	classes := make([]uint16, len(chars))
+	for i, r := range chars {
+		classes[i] = class(t, r)
 	}
 	return classes
 }
@@ -61,7 +62,7 @@ func Grams(key *Key, text *Text) []Hash {
 	if n <= 0 {
 		return nil
 	}
-	classes := foldClasses(make([]uint16, 0, len(text.Chars)), text.Chars)
+	classes := foldClasses(text.Chars)
 	hashes := make([]Hash, n)
 	s := parseSeed(Seed)
 	for i := range hashes {
@@ -86,7 +87,7 @@ const maxAlphabet = 40
 // NewMisreader returns a misreader of a text. Characters are read as others of the
 // same text, the most common ones.
 func NewMisreader(key *Key, text *Text) *Misreader {
-	m := &Misreader{key: key, seed: parseSeed(Seed), classes: foldClasses(make([]uint16, 0, len(text.Chars)), text.Chars)}
+	m := &Misreader{key: key, seed: parseSeed(Seed), classes: foldClasses(text.Chars)}
 	count := map[uint16]int{}
 	for _, c := range m.classes {
 		if count[c]++; count[c] == 1 {

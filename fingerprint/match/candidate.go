@@ -15,14 +15,14 @@ import (
 // candidate is a document that shares passages with the suspect.
 type candidate struct {
 	ordinal storage.Ordinal
-	window  fingerprint.Window
 	chains  []chain // best first
 	whole   float64 // chance of all it shares, as a decimal logarithm
 	known   storage.Match
 
-	filledIn bool    // shares what was filled into a form
-	harmless bool    // all of the document may be seen
-	own      float64 // chance of what counts
+	harmless Disposition // why all of the document may be seen; empty if it may not
+	filledIn bool        // shares what was filled into a form
+	rest     []chain     // what counts of the chains
+	own      float64     // chance of that
 	// What judge finds:
 	chance      float64 // that goes with the disposition
 	disposition Disposition
@@ -36,7 +36,7 @@ func (s *search) candidates() []*candidate {
 	c := chainer{bits: s.bits}
 	for _, g := range s.groups {
 		if chains := c.chains(g.hits, g.window); len(chains) > 0 {
-			found = append(found, &candidate{ordinal: g.ordinal, window: g.window, chains: chains})
+			found = append(found, &candidate{ordinal: g.ordinal, chains: chains})
 		}
 	}
 	s.opportunities = len(found)
@@ -65,29 +65,29 @@ func decisive(candidates []*candidate) []*candidate {
 func (c *candidate) below() bool { return c.disposition == BelowThreshold }
 
 // judge decides what becomes of a candidate.
-func (c *candidate) judge(sup *suppression, seenAt time.Time) {
-	switch d, ok := harmless(c.known, seenAt); {
-	case !ok && c.own <= threshold:
+func (c *candidate) judge(sup *suppression) {
+	switch {
+	case c.harmless == "" && c.own <= threshold:
 		c.chance, c.disposition = c.own, Alert
 	case c.whole > threshold:
 		c.chance, c.disposition = c.own, BelowThreshold
-	case ok:
-		c.chance, c.disposition = c.whole, d
+	case c.harmless != "":
+		c.chance, c.disposition = c.whole, c.harmless
 	default:
 		c.chance, c.disposition = c.whole, sup.most(c.chains)
 	}
 }
 
-// harmless reports whether all of a document may be seen, and why.
-func harmless(m storage.Match, seenAt time.Time) (Disposition, bool) {
+// harmless says why all of a document may be seen; nothing if it may not.
+func harmless(m storage.Match, seenAt time.Time) Disposition {
 	published := !m.Document.PublishedAt.IsZero() && !seenAt.Before(m.Document.PublishedAt)
 	switch {
 	case m.Kind == storage.Boilerplate:
-		return Boilerplate, true
+		return Boilerplate
 	case published, m.Kind == storage.Public && m.Document.PublishedAt.IsZero():
-		return PublicText, true
+		return PublicText
 	}
-	return "", false
+	return ""
 }
 
 // closeness is how many characters of the suspect stand in the candidate: what
@@ -95,7 +95,7 @@ func harmless(m storage.Match, seenAt time.Time) (Disposition, bool) {
 func (c *candidate) closeness() int {
 	sum := 0
 	for _, l := range c.chains {
-		sum += l.query().Len() - l.missed()*int(c.window)
+		sum += l.query().Len() - l.missed()*int(l.window)
 	}
 	return sum
 }
@@ -171,10 +171,6 @@ func overlap(a, b *candidate) bool {
 		}
 	}
 	return 2*common >= least
-}
-
-func intersection(a, b fingerprint.Span) int {
-	return max(0, min(a.End, b.End)-max(a.Start, b.Start))
 }
 
 func (m *Matcher) sketches(ctx context.Context, candidates []*candidate) (map[storage.Ordinal]fingerprint.Sketch, error) {

@@ -168,9 +168,14 @@ func (c *chainer) chains(hits []hit, window fingerprint.Window) []chain {
 func (c *chainer) covers(s fingerprint.Span) bool {
 	common := 0
 	for _, o := range c.covered {
-		common += max(0, min(s.End, o.End)-max(s.Start, o.Start))
+		common += intersection(s, o)
 	}
 	return 2*common > s.Len()
+}
+
+// intersection is how many characters two spans have in common.
+func intersection(a, b fingerprint.Span) int {
+	return max(0, min(a.End, b.End)-max(a.Start, b.Start))
 }
 
 // without is the chain without the hits that do not count.

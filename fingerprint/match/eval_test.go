@@ -74,10 +74,7 @@ func newWorld(t *testing.T, documents []string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &library{
-		key: key, entries: map[storage.Ordinal]storage.Match{},
-		places: map[storage.Ordinal][]byte{}, sketch: map[storage.Ordinal][]byte{},
-	}
+	l := libraryWith(key)
 	ix, err := index.Open(t.TempDir(), key.Params(), index.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -86,12 +83,7 @@ func newWorld(t *testing.T, documents []string) *world {
 	w := &world{matcher: Matcher{Key: key, Index: ix, Documents: l}, documents: documents}
 	var sheets []storage.Sheet
 	for i, text := range documents {
-		b := fingerprint.NewBuilder(key, fingerprint.Dense)
-		b.AddPage(1, text)
-		o := storage.Ordinal(i + 1)
-		sheets = append(sheets, storage.Sheet{Ordinal: o, Window: fingerprint.Dense, Hashes: b.Hashes()})
-		l.entries[o] = storage.Match{Document: storage.Document{ID: id(i)}, Version: storage.Version{Document: id(i), Number: 1, Ordinal: o, Window: fingerprint.Dense}}
-		l.places[o], l.sketch[o] = b.Places(), b.Sketch().Bytes()
+		sheets = append(sheets, l.enter(string(id(i)), "", 1, fingerprint.Dense, text))
 		w.normal = append(w.normal, normal(text))
 	}
 	if err := ix.Append(t.Context(), sheets); err != nil {

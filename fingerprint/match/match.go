@@ -210,14 +210,11 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 		return nil, err
 	}
 	report.Explanation.Public, report.Explanation.Boilerplate = suppressed.count(PublicText), suppressed.count(Boilerplate)
-	for _, c := range candidates {
-		c.own = s.together(suppressed.rest(c))
-	}
 	if err := m.lookTwice(ctx, s, text, candidates, suppressed); err != nil {
 		return nil, err
 	}
 	for _, c := range candidates {
-		c.judge(suppressed, q.SeenAt)
+		c.judge(suppressed)
 	}
 	candidates = slices.DeleteFunc(candidates, func(c *candidate) bool { return !q.Scope.Covers(c.known.Document.Department) })
 	if err := m.gather(ctx, candidates); err != nil {
@@ -321,14 +318,19 @@ func (m *Matcher) match(ctx context.Context, text *fingerprint.Text, c *candidat
 	if err != nil {
 		return Match{}, fmt.Errorf("read places of %s version %d: %w: %w", k.Document.ID, k.Version.Number, storage.ErrCorrupt, err)
 	}
-	inDocument := 0
+	// What does not count is neither told nor asked for, unless nothing else matched.
+	counts := c.disposition == Alert || c.disposition == BelowThreshold
+	inDocument, length := 0, text.Len()
+	if counts {
+		length -= sup.within(fingerprint.Span{End: length})
+	}
 	for _, l := range c.chains {
 		if c.disposition == Alert && len(l.without(sup, c.filledIn).hits) == 0 {
 			continue // does not count
 		}
 		r := l.extended(text.Len(), places.Len())
 		counted := r.query.Len()
-		if c.disposition == Alert || c.disposition == BelowThreshold {
+		if counts {
 			counted -= sup.within(r.query)
 		}
 		match.Characters += counted
@@ -344,10 +346,7 @@ func (m *Matcher) match(ctx context.Context, text *fingerprint.Text, c *candidat
 	}
 	slices.SortFunc(match.Passages, func(a, b Passage) int { return cmp.Compare(a.Query.Start, b.Query.Start) })
 	match.Characters = min(match.Characters, text.Len())
-	match.Query = share(match.Characters, text.Len()-sup.within(fingerprint.Span{End: text.Len()}))
-	if c.disposition != Alert && c.disposition != BelowThreshold {
-		match.Query = share(match.Characters, text.Len())
-	}
+	match.Query = share(match.Characters, length)
 	match.InDocument = share(inDocument, places.Len())
 	match.Reason = c.reason(match.Characters, text.Len())
 	return match, nil

@@ -38,7 +38,7 @@ const (
 func (m *Matcher) lookTwice(ctx context.Context, s *search, text *fingerprint.Text, candidates []*candidate, sup *suppression) error {
 	var unsure []*candidate
 	for _, c := range candidates {
-		if c.own > threshold && c.own <= math.Log10(lookAgain) && !c.harmless {
+		if c.own > threshold && c.own <= math.Log10(lookAgain) && c.harmless == "" {
 			unsure = append(unsure, c)
 		}
 	}
@@ -56,11 +56,10 @@ func (m *Matcher) lookTwice(ctx context.Context, s *search, text *fingerprint.Te
 // nearHits counts the fingerprints of a document, along its best chain, that the
 // suspect holds but for one character.
 func (m *Matcher) nearHits(ctx context.Context, s *search, text *fingerprint.Text, c *candidate, sup *suppression) (int, error) {
-	rest := sup.rest(c)
-	if len(rest) == 0 {
+	if len(c.rest) == 0 {
 		return 0, nil
 	}
-	missing := s.missingIn(rest[0])
+	missing := s.missingIn(c.rest[0])
 	missing = slices.DeleteFunc(missing, func(h hit) bool { return !sup.counts(h, c.filledIn) })
 	misreader := fingerprint.NewMisreader(m.Key, text)
 	var hashes []fingerprint.Hash

@@ -67,9 +67,10 @@ func runEvidence(n int) float64 {
 	return phraseGrowth*float64(max(0, n-phrase)) + verbatimGrowth*float64(max(0, n-verbatim))
 }
 
-// evidence weighs a chain.
-func (s *search) evidence(c chain) float64 {
-	sum, run := 0.0, fingerprint.GramSpan
+// evidence weighs a chain. It also returns its longest run, in characters; 0 if no
+// two hits are unbroken.
+func (s *search) evidence(c chain) (sum float64, longest int) {
+	run := fingerprint.GramSpan
 	for i, h := range c.hits {
 		if s.repeated[h.query] {
 			sum -= repeatPrice
@@ -82,6 +83,7 @@ func (s *search) evidence(c chain) float64 {
 		if t.unbroken() {
 			run += int(c.window)
 			sum += rare * (runEvidence(run) - runEvidence(run-int(c.window)))
+			longest = max(longest, run)
 			continue
 		}
 		run = fingerprint.GramSpan
@@ -89,7 +91,7 @@ func (s *search) evidence(c chain) float64 {
 		island := min(islandMost, islandLeast+islandGrowth*apart) - min(driftMost, driftPrice*float64(t.drift))
 		sum += rare * t.fresh() * island
 	}
-	return sum
+	return sum, longest
 }
 
 // How matches of strangers thin out as their evidence grows, as decimal
@@ -115,20 +117,11 @@ func (s *search) chance(c chain) (log10 float64) {
 	if len(c.hits) < 2 {
 		return 0
 	}
-	e := s.evidence(c)
-	longest := 0
-	for i, run := 1, 0; i < len(c.hits); i++ {
-		if t, _ := stepBetween(c.hits[i-1], c.hits[i], c.window); t.unbroken() {
-			run++
-		} else {
-			run = 0
-		}
-		longest = max(longest, run)
-	}
+	e, longest := s.evidence(c)
 	places := s.grams
 	if longest > 0 {
 		// The run may go on, on both sides, up to where the next fingerprint stands.
-		places = max(1, s.grams-(longest+2)*int(c.window)+3)
+		places = max(1, s.grams-(longest-fingerprint.GramSpan+2*int(c.window))+3)
 	}
 	return math.Log10(math.Sqrt(float64(s.opportunities))-.7) + math.Log10(float64(places)/float64(s.grams)) +
 		chanceOfAny - chanceSlope*e - chanceFarther*max(0, e-chanceFar)

@@ -50,22 +50,22 @@ type suppression struct {
 	filled []bool
 }
 
-// suppress finds out which characters of the suspect do not count.
+// suppress finds out which characters of the suspect do not count, and what is left
+// of each candidate.
 func (m *Matcher) suppress(ctx context.Context, s *search, candidates []*candidate, seenAt time.Time) (*suppression, error) {
 	n := s.grams + fingerprint.GramSpan
 	sup := &suppression{why: make([]Disposition, n), filled: make([]bool, n)}
 	solid := make([]bool, n)
 	depth := make([]int, n) // protected documents that cover a character
 	for _, c := range candidates {
-		d, ok := harmless(c.known, seenAt)
-		c.harmless = ok
-		if !ok {
+		c.harmless = harmless(c.known, seenAt)
+		if c.harmless == "" {
 			c.cover(fillGap, func(i int) { depth[i]++ })
 			continue
 		}
 		c.cover(fillGap, func(i int) {
 			if sup.why[i] != PublicText { // of both, public says more
-				sup.why[i] = d
+				sup.why[i] = c.harmless
 			}
 		})
 		c.cover(0, func(i int) { solid[i] = true })
@@ -78,6 +78,8 @@ func (m *Matcher) suppress(ctx context.Context, s *search, candidates []*candida
 	}
 	for _, c := range candidates {
 		c.filledIn = sup.fills(c)
+		c.rest = sup.rest(c)
+		c.own = s.together(c.rest)
 	}
 	return sup, nil
 }

@@ -41,9 +41,6 @@ func TestPublic(t *testing.T) {
 		t.Errorf("own text beside the law is %s, %v", leak.Verdict, d)
 	}
 	n := len(normal(own[700:900]))
-	if m := leak.Matches[0]; m.Document.ID == "doc_memo" && (m.Characters > n+10 || m.Characters < n-10 || m.Query < .9) {
-		t.Errorf("%d characters of own text count as %d, a share of %.2f", n, m.Characters, m.Query)
-	}
 	for _, m := range leak.Matches {
 		if m.Document.ID == "doc_memo" && (m.Characters > n+10 || m.Characters < n-10 || m.Query < .9) {
 			t.Errorf("%d characters of own text count as %d, a share of %.2f", n, m.Characters, m.Query)
