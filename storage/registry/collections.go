@@ -75,28 +75,7 @@ func (r *Registry) Collections(ctx context.Context, scope storage.Scope, cursor 
 	default:
 		c.where("(" + c.covers("department", scope) + " OR department = " + c.arg(storage.DefaultDepartment) + " OR kind <> " + c.arg(storage.Protected) + ")")
 	}
-	// One more than asked for tells whether there are more.
-	query := `SELECT sequence, ` + collectionColumns + ` FROM collections` + c.String() + ` ORDER BY name LIMIT ` + c.arg(int64(limit)+1)
-	rows, err := r.read.QueryContext(ctx, query, c.args...)
-	if err != nil {
-		return nil, "", r.explain("list collections", err)
-	}
-	type row struct {
-		sequence   int64
-		collection storage.Collection
-	}
-	listed, err := collect(rows, func(l *row) []any { return append([]any{&l.sequence}, scanCollection(&l.collection)...) })
-	if err != nil {
-		return nil, "", r.explain("list collections", err)
-	}
-	next := ""
-	if len(listed) > limit {
-		listed = listed[:limit]
-		next = r.cursor.encode(listed[limit-1].sequence)
-	}
-	var collections []storage.Collection
-	for _, l := range listed {
-		collections = append(collections, l.collection)
-	}
-	return collections, next, nil
+	query := `SELECT sequence, ` + collectionColumns + ` FROM collections` + c.String() + ` ORDER BY name`
+	collections, next, err := list(ctx, r, query, c, limit, scanCollection)
+	return collections, next, r.explain("list collections", err)
 }

@@ -42,30 +42,9 @@ func (r *Registry) Jobs(ctx context.Context, scope storage.Scope, running bool, 
 	if running {
 		c.where("state = " + c.arg(storage.JobRunning))
 	}
-	// One more than asked for tells whether there are more.
-	query := `SELECT sequence, ` + jobColumns + ` FROM jobs` + c.String() + ` ORDER BY sequence DESC LIMIT ` + c.arg(int64(limit)+1)
-	rows, err := r.read.QueryContext(ctx, query, c.args...)
-	if err != nil {
-		return nil, "", r.explain("list jobs", err)
-	}
-	type row struct {
-		sequence int64
-		job      storage.Job
-	}
-	listed, err := collect(rows, func(l *row) []any { return append([]any{&l.sequence}, scanJob(&l.job)...) })
-	if err != nil {
-		return nil, "", r.explain("list jobs", err)
-	}
-	next := ""
-	if len(listed) > limit {
-		listed = listed[:limit]
-		next = r.cursor.encode(listed[limit-1].sequence)
-	}
-	var jobs []storage.Job
-	for _, l := range listed {
-		jobs = append(jobs, l.job)
-	}
-	return jobs, next, nil
+	query := `SELECT sequence, ` + jobColumns + ` FROM jobs` + c.String() + ` ORDER BY sequence DESC`
+	jobs, next, err := list(ctx, r, query, c, limit, scanJob)
+	return jobs, next, r.explain("list jobs", err)
 }
 
 // Items implements [storage.Registry]. A job that does not exist has no items.

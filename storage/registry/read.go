@@ -203,32 +203,33 @@ func (r *Registry) Documents(ctx context.Context, scope storage.Scope, filter st
 	if filter.Status != "" {
 		c.where("v.status = " + c.arg(filter.Status))
 	}
-	// One more than asked for tells whether there are more.
 	query := `SELECT d.sequence, ` + matchColumns + `
-		FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version` + c.String() + `
-		ORDER BY d.sequence LIMIT ` + c.arg(int64(limit)+1)
-	rows, err := r.read.QueryContext(ctx, query, c.args...)
+		FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version` + c.String() + ` ORDER BY d.sequence`
+	matches, next, err := list(ctx, r, query, c, limit, scanMatch)
+	return matches, next, r.explain("list documents", err)
+}
+
+// list reads a part of a list, at most limit rows, and the cursor of the next part;
+// empty if this is the last. The first column of the query is a sequence, and the
+// others go where targets says.
+func list[T any](ctx context.Context, r *Registry, query string, c condition, limit int, targets func(*T) []any) (all []T, next string, err error) {
+	// One more than asked for tells whether there are more.
+	rows, err := r.read.QueryContext(ctx, query+` LIMIT `+c.arg(int64(limit)+1), c.args...)
 	if err != nil {
-		return nil, "", r.explain("list documents", err)
+		return nil, "", err
 	}
-	type row struct {
-		sequence int64
-		match    storage.Match
-	}
-	listed, err := collect(rows, func(l *row) []any { return append([]any{&l.sequence}, scanMatch(&l.match)...) })
+	var sequences []int64
+	all, err = collect(rows, func(row *T) []any {
+		sequences = append(sequences, 0)
+		return append([]any{&sequences[len(sequences)-1]}, targets(row)...)
+	})
 	if err != nil {
-		return nil, "", r.explain("list documents", err)
+		return nil, "", err
 	}
-	next := ""
-	if len(listed) > limit {
-		listed = listed[:limit]
-		next = r.cursor.encode(listed[limit-1].sequence)
+	if len(all) > limit {
+		all, next = all[:limit], r.cursor.encode(sequences[limit-1])
 	}
-	matches := make([]storage.Match, len(listed))
-	for i, l := range listed {
-		matches[i] = l.match
-	}
-	return matches, next, nil
+	return all, next, nil
 }
 
 // collect reads all rows and closes them. The columns of a row go where targets
