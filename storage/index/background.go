@@ -191,23 +191,17 @@ func (ix *Index) rewrite(ctx context.Context, kind Kind, number uint64, choose f
 	if len(inputs) == 0 && kind == Merged {
 		return nil
 	}
-	// Damage must not be copied under a fresh checksum.
-	for _, p := range inputs {
-		if err := guard(func() error { return p.verifyRows(ctx) }); err != nil {
-			if errors.Is(err, storage.ErrCorrupt) {
-				ix.reportDamage(p.segment, err)
-			}
-			return err
-		}
-	}
 	pl, err := planMerge(inputs, false)
 	if err != nil {
 		return err
 	}
 	var s *segment
 	if len(pl.documents) > 0 {
-		if s, err = ix.writeSegment(ctx, name, pl); err != nil {
+		if s, err = ix.writeSegment(name, pl.documents, func(sw *segmentWriter) error { return pl.merge(ctx, sw) }); err != nil {
 			_ = os.Remove(filepath.Join(ix.dir, name))
+			if errors.Is(err, storage.ErrCorrupt) {
+				ix.blame(ctx, inputs)
+			}
 			return fmt.Errorf("write segment %s: %w", name, err)
 		}
 		event.Postings, event.Bytes = s.postings, int64(len(s.data))
@@ -224,12 +218,28 @@ func (ix *Index) rewrite(ctx context.Context, kind Kind, number uint64, choose f
 	return nil
 }
 
-func (ix *Index) writeSegment(ctx context.Context, name string, pl plan) (*segment, error) {
+// blame finds out which of some parts are damaged.
+func (ix *Index) blame(ctx context.Context, parts []part) {
+	for _, p := range parts {
+		if err := p.verify(ctx); errors.Is(err, storage.ErrCorrupt) {
+			ix.reportDamage(p.segment, err)
+		}
+	}
+}
+
+// writeSegment makes a segment file of what rows adds.
+func (ix *Index) writeSegment(name string, documents []document, rows func(*segmentWriter) error) (*segment, error) {
 	f, err := os.OpenFile(filepath.Join(ix.dir, name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	err = pl.merge(ctx, f, ix.params)
+	sw, err := newSegmentWriter(f, ix.params, documents)
+	if err == nil {
+		err = rows(sw)
+	}
+	if err == nil {
+		err = sw.finish()
+	}
 	if err == nil {
 		err = f.Sync()
 	}

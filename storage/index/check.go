@@ -99,6 +99,11 @@ func checkOnce(ctx context.Context, dir string) (r Report, err error) {
 
 func (r *Report) checkSegment(ctx context.Context, dir string, m manifest, entry manifestSegment) error {
 	s, err := openSegment(dir, entry.name(), m.Params)
+	if errors.Is(err, errOlder) {
+		if s, err = verifyV1(dir, entry.name(), m.Params); err == nil {
+			return r.count(s, entry)
+		}
+	}
 	if err != nil {
 		if !errors.Is(err, storage.ErrCorrupt) {
 			err = fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
@@ -106,13 +111,21 @@ func (r *Report) checkSegment(ctx context.Context, dir string, m manifest, entry
 		return err
 	}
 	defer s.close()
+	if err := r.count(s, entry); err != nil {
+		return err
+	}
+	return s.verify(ctx)
+}
+
+// count adds what a segment holds, if it is the one that the manifest means.
+func (r *Report) count(s *segment, entry manifestSegment) error {
 	if int64(len(s.data)) != entry.Bytes || s.documents != entry.Documents || s.postings != entry.Postings {
-		return fmt.Errorf("segment %s: not the one in the manifest: %w", entry.name(), storage.ErrCorrupt)
+		return damage(entry.name(), "not the one in the manifest")
 	}
 	r.Documents += s.documents
 	r.Postings += int64(s.postings)
 	r.Bytes += int64(len(s.data))
-	return s.verify(ctx)
+	return nil
 }
 
 func (r *Report) checkLog(dir string, number uint64, last bool, next *uint64) error {

@@ -1,7 +1,6 @@
 package index
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math/bits"
@@ -225,12 +224,7 @@ func settle(v *view, log uint64, params fingerprint.Params) *view {
 		if err != nil {
 			return v // too large to be one; they may stay apart
 		}
-		var out bytes.Buffer
-		out.Grow(segmentSize(len(pl.documents), int(pl.documents[len(pl.documents)-1].end)) + 1<<10)
-		if err := pl.merge(context.Background(), &out, params); err != nil {
-			return v
-		}
-		run, err := decodeSegment("memory", out.Bytes(), params)
+		run, err := newSegment(params, pl.documents, func(sw *segmentWriter) error { return pl.merge(context.Background(), sw) })
 		if err != nil {
 			return v
 		}

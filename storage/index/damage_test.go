@@ -97,12 +97,12 @@ func TestOpenRefuses(t *testing.T) {
 		t.Errorf("newer segment: %v", err)
 	}
 	manifest := filepath.Join(dir, manifestName)
-	edit(t, manifest, func(b []byte) []byte { return bytes.Replace(b, []byte("format 1"), []byte("format 2"), 1) })
+	edit(t, manifest, func(b []byte) []byte { return bytes.Replace(b, []byte("format 2"), []byte("format 3"), 1) })
 	if _, err := Open(dir, storagetest.Params, Options{}); !isNewer(err) {
 		t.Errorf("newer manifest: %v", err)
 	}
 	edit(t, manifest, func(b []byte) []byte {
-		return bytes.Replace(b, []byte("format 2"), []byte("format 1"), 1)[:len(b)-1]
+		return bytes.Replace(b, []byte("format 3"), []byte("format 2"), 1)[:len(b)-1]
 	})
 	if _, err := Open(dir, storagetest.Params, Options{}); !errors.Is(err, storage.ErrCorrupt) {
 		t.Errorf("damaged manifest: %v", err)
@@ -246,12 +246,16 @@ func TestDamageInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
+	data, err := os.ReadFile(segments[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := info.Size() - footerSize - 2*4 - 2*rowSize - rowPad
-	if _, err := f.WriteAt([]byte{0xff}, rows); err != nil { // the posting number of the first
+	s, err := decodeSegment("sound", data, storagetest.Params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := preambleSize + len(s.section[sectionParams]) + len(s.section[sectionDocuments]) + s.layout(s.frames[0]).rows + s.tailBits/8
+	if _, err := f.WriteAt([]byte{0xff}, int64(number)); err != nil { // the posting number of the first row
 		t.Fatal(err)
 	}
 	report, err := Check(t.Context(), dir)

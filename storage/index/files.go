@@ -21,7 +21,8 @@ import (
 // newest that it reads.
 //
 //	1: rows of seven bytes behind a directory of hash prefixes
-const FormatVersion = 1
+//	2: frames of cells, tags and rows, and lists
+const FormatVersion = 2
 
 const (
 	manifestName = "MANIFEST"
@@ -42,8 +43,12 @@ const (
 	hashSize = 6
 )
 
-// errNewer marks files written by a later version of this package.
-var errNewer = errors.New("written in a newer format")
+// errNewer marks files written by a later version of this package, and errOlder
+// segments written by an earlier one.
+var (
+	errNewer = errors.New("written in a newer format")
+	errOlder = errors.New("written in an older format")
+)
 
 var le = binary.LittleEndian
 
@@ -58,8 +63,11 @@ func checkPreamble(b []byte, magic string) error {
 	if len(b) < preambleSize || string(b[:8]) != magic || xxhash.Sum64(b[:12]) != le.Uint64(b[12:]) {
 		return fmt.Errorf("preamble: %w", storage.ErrCorrupt)
 	}
-	return checkFormat(le.Uint32(b[8:]))
+	return checkFormat(preambleVersion(b))
 }
+
+// preambleVersion is the format version of a file whose preamble is sound.
+func preambleVersion(b []byte) uint32 { return le.Uint32(b[8:]) }
 
 func checkFormat(version uint32) error {
 	switch {
@@ -140,7 +148,7 @@ func writeFile(dir, name string, content []byte) error {
 		return err
 	}
 	temp := filepath.Join(dir, name+tempSuffix)
-	f, err := os.Create(temp)
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}

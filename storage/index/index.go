@@ -147,6 +147,14 @@ func (ix *Index) load(params fingerprint.Params) error {
 	if err != nil {
 		return fmt.Errorf("manifest: %w", err)
 	}
+	for _, e := range entries {
+		if n, ok := fileNumber(e.Name(), segSuffix); ok {
+			ix.lastNumber = max(ix.lastNumber, n)
+		}
+	}
+	if err := ix.migrate(); err != nil {
+		return err
+	}
 	v := &view{deleted: deleted, seq: ix.manifest.Seq, collected: ix.manifest.Collected}
 	if err := ix.loadSegments(v); err != nil {
 		return err

@@ -89,7 +89,7 @@ func TestGroupCommit(t *testing.T) {
 // TestFormats opens an index of every format version there has been. Each was
 // written by sample.
 func TestFormats(t *testing.T) {
-	for _, version := range []string{"v1"} {
+	for _, version := range []string{"v1", "v2"} {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS("testdata/"+version)); err != nil {
 			t.Fatal(err)
@@ -139,7 +139,7 @@ func sample(t *testing.T, dir string) {
 func TestSample(t *testing.T) {
 	dir := t.TempDir()
 	sample(t, dir)
-	want, err := os.ReadFile(files(t, "testdata/v1", segSuffix)[0])
+	want, err := os.ReadFile(files(t, "testdata/v2", segSuffix)[0])
 	if err != nil {
 		t.Fatal(err)
 	}

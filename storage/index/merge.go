@@ -3,12 +3,11 @@ package index
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 
-	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/storage"
 )
 
@@ -49,12 +48,12 @@ func planMerge(parts []part, keepDead bool) (plan, error) {
 		}
 		for slot := range p.documents {
 			if in.dead.has(slot) {
-				pl.dropped += p.count(slot)
+				pl.dropped += p.size(slot)
 				in.uniform = false
 				continue
 			}
 			sources = append(sources, source{p.document(slot).ordinal, i, slot})
-			postings += p.count(slot)
+			postings += p.size(slot)
 		}
 		pl.inputs = append(pl.inputs, in)
 	}
@@ -71,72 +70,74 @@ func planMerge(parts []part, keepDead bool) (plan, error) {
 			in.uniform = false
 		}
 		d := in.document(src.slot)
-		end += uint32(in.count(src.slot))
+		end += uint32(in.size(src.slot))
 		d.end = end
 		pl.documents = append(pl.documents, d)
 	}
 	return pl, nil
 }
 
-// merge writes the planned segment. Rows stream from the inputs to w; nothing
-// but the directory is held back.
-func (pl plan) merge(ctx context.Context, w io.Writer, params fingerprint.Params) error {
+// merge adds the rows of the planned segment. They stream from the inputs; what is
+// held back is a frame and the longest list. Every frame of an input is compared with its
+// checksum before it is read, so that damage is not copied under a fresh one.
+func (pl plan) merge(ctx context.Context, sw *segmentWriter) error {
 	return guard(func() error {
-		sw, err := newSegmentWriter(w, params, pl.documents)
-		if err != nil {
-			return err
-		}
 		// The next row of every input; with the dozen inputs of a merge looking
 		// through all of them beats a heap.
 		const exhausted = math.MaxUint64
 		cursors := make([]cursor, len(pl.inputs))
 		hashes := make([]uint64, len(pl.inputs))
-		numbers := make([]uint32, len(pl.inputs))
-		advance := func(i int) error {
-			in, c := &pl.inputs[i], &cursors[i]
-			for {
-				hash, number, ok := c.read()
-				if !ok {
-					hashes[i] = exhausted
-					return nil
-				}
-				if in.uniform {
-					hashes[i], numbers[i] = hash, number+in.shift[0]
-					return nil
-				}
-				slot := in.owner(number)
-				if slot == in.documents {
-					return fmt.Errorf("segment %s: row %d: %w", in.name, c.next-1, storage.ErrCorrupt)
-				}
-				if !in.dead.has(slot) {
-					hashes[i], numbers[i] = hash, number+in.shift[slot]
-					return nil
-				}
+		advance := func(i int) {
+			if hashes[i] = exhausted; cursors[i].next() {
+				hashes[i] = cursors[i].hash
 			}
 		}
 		for i, in := range pl.inputs {
 			cursors[i].segment = in.segment
-			if err := advance(i); err != nil {
-				return err
-			}
+			advance(i)
 		}
-		for {
-			least := 0
-			for i := 1; i < len(hashes); i++ {
-				if hashes[i] < hashes[least] || hashes[i] == hashes[least] && numbers[i] < numbers[least] {
-					least = i
+		var numbers []uint32
+		for rows := 1; ; rows++ {
+			least := uint64(exhausted)
+			for _, h := range hashes {
+				least = min(least, h)
+			}
+			if least == exhausted {
+				break
+			}
+			numbers = numbers[:0]
+			for i, h := range hashes {
+				if h == least {
+					numbers = pl.inputs[i].moved(numbers, cursors[i].numbers())
+					advance(i)
 				}
 			}
-			if len(hashes) == 0 || hashes[least] == exhausted {
-				return sw.finish()
+			if len(numbers) > 0 {
+				if !slices.IsSorted(numbers) {
+					slices.Sort(numbers)
+				}
+				sw.add(least, numbers...)
 			}
-			sw.add(hashes[least], numbers[least])
-			if err := advance(least); err != nil {
-				return err
-			}
-			if sw.added%contextInterval == 0 && ctx.Err() != nil {
+			if rows%contextInterval == 0 && ctx.Err() != nil {
 				return ctx.Err()
 			}
 		}
+		var errs []error
+		for i := range cursors {
+			errs = append(errs, cursors[i].err)
+		}
+		return errors.Join(errs...)
 	})
+}
+
+// moved appends the numbers that postings of the input have in the merged segment.
+func (in *mergeInput) moved(to, numbers []uint32) []uint32 {
+	for _, n := range numbers {
+		if in.uniform {
+			to = append(to, n+in.shift[0])
+		} else if slot := in.owner(n); slot < in.documents && !in.dead.has(slot) {
+			to = append(to, n+in.shift[slot])
+		}
+	}
+	return to
 }

@@ -1,16 +1,15 @@
 package index
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"math/bits"
 	"os"
 	"path/filepath"
-	"slices"
 	"sort"
 	"sync/atomic"
 
@@ -21,16 +20,13 @@ import (
 	"github.com/sealprint/sealprint/storage"
 )
 
-// This file is all that knows how a segment is laid out. The rest of the
-// package writes one with a segmentWriter, finds a hash in it with probe, finish
-// and at, and walks it with a cursor.
+// This file knows what stands where in a segment, and frame.go how a frame is
+// laid out. The rest of the package writes a segment with a segmentWriter, looks
+// hashes up in it with find, and walks it with a cursor.
 
 const (
-	rowSize      = 7  // bytes of a row
-	rowBits      = 56 // the same in bits
-	rowPad       = 1  // so that the last row, too, can be read as eight bytes
 	documentSize = 12 // ordinal, window, end
-	bucketBits   = rowBits - fingerprint.HashBits
+	frameSize    = 24 // of a line of the frame table: length, rows, lists, checksum
 
 	// maxPostings is as many as a 32-bit posting number can tell apart.
 	maxPostings = math.MaxUint32
@@ -43,14 +39,16 @@ const (
 const (
 	sectionParams = iota
 	sectionDocuments
-	sectionRows
+	sectionFrames
 	sectionDirectory
+	sectionTable
 	sections
 )
 
-var sectionNames = [sections]string{"params", "documents", "rows", "directory"}
+var sectionNames = [sections]string{"params", "documents", "frames", "directory", "frame table"}
 
-const footerSize = 4 + 4 + sections*(8+8) + 8
+// footerSize is the size of a footer that speaks of n sections.
+func footerSize(n int) int { return 4 + 4 + n*(8+8) + 8 }
 
 // document is a line of the document table.
 type document struct {
@@ -61,44 +59,16 @@ type document struct {
 	end uint32
 }
 
-// shape says how the 56 bits of a row are shared out. With n postings the
-// directory takes the first k bits of the hash, so that a row needs only the
-// other 48-k, and a posting number needs k+8: whatever n is, a row has seven
-// bytes and a bucket of the directory at most 256 rows on average.
-type shape struct {
-	directoryBits int
-	suffixBits    int
-	numberBits    int
-}
-
-func shapeFor(postings int) shape {
-	k := max(0, bits.Len(uint(postings))-bucketBits)
-	return shape{
-		directoryBits: k,
-		suffixBits:    fingerprint.HashBits - k,
-		numberBits:    k + bucketBits,
-	}
-}
-
-func (s shape) buckets() int { return 1 << s.directoryBits }
-
-// segmentSize is the size of a segment in bytes, params left out.
-func segmentSize(documents, postings int) int {
-	return preambleSize + documents*documentSize + postings*rowSize + rowPad +
-		(shapeFor(postings).buckets()+1)*4 + footerSize
-}
-
 // segmentWriter writes a segment to a stream. The document table comes first
-// and says how many rows follow.
+// and says how many postings follow.
 type segmentWriter struct {
 	w         io.Writer
 	buf       []byte
 	documents int
 	postings  int
 	added     int
-	shape
-	directory []uint32
-	bucket    int // rows up to and with this bucket's begin are accounted for
+	frames    frameWriter
+	table     []byte
 
 	sum     *xxhash.Digest
 	length  uint64
@@ -116,9 +86,8 @@ func newSegmentWriter(w io.Writer, params fingerprint.Params, documents []docume
 	if n := len(documents); n > 0 {
 		sw.postings = int(documents[n-1].end)
 	}
-	sw.shape = shapeFor(sw.postings)
-	sw.directory = make([]uint32, sw.buckets()+1)
-	sw.buf = make([]byte, 0, min(segBuffer, segmentSize(sw.documents, sw.postings))+1<<10)
+	sw.frames = newFrameWriter(shapeFor(sw.postings), sw.postings)
+	sw.buf = make([]byte, 0, 1<<10+min(segBuffer, 8*sw.postings))
 
 	sw.buf = appendPreamble(sw.buf, segMagic)
 	sw.write()
@@ -130,38 +99,50 @@ func newSegmentWriter(w io.Writer, params fingerprint.Params, documents []docume
 		sw.buf = le.AppendUint32(sw.buf, uint32(d.ordinal))
 		sw.buf = le.AppendUint32(sw.buf, d.window)
 		sw.buf = le.AppendUint32(sw.buf, d.end)
-		sw.spill()
+		if len(sw.buf) >= segBuffer {
+			sw.write()
+		}
 	}
 	sw.endSection(sectionDocuments)
 	return sw, sw.err
 }
 
-// add writes the next row. Rows come in ascending order of hash and number.
-func (sw *segmentWriter) add(hash uint64, number uint32) {
-	for bucket := int(hash >> sw.suffixBits); sw.bucket < bucket; {
-		sw.bucket++
-		sw.directory[sw.bucket] = uint32(sw.added)
+// add writes the next row: a hash and its posting numbers. Hashes come in
+// ascending order and none twice; so do the numbers of each.
+func (sw *segmentWriter) add(hash uint64, numbers ...uint32) {
+	for frame := sw.frames.frameOf(hash); sw.frames.frame < frame; {
+		sw.endFrame()
 	}
-	row := hash&(1<<sw.suffixBits-1)<<sw.numberBits | uint64(number)
-	sw.buf = le.AppendUint64(sw.buf, row)
-	sw.buf = sw.buf[:len(sw.buf)-1]
-	sw.added++
-	sw.spill()
+	sw.frames.add(hash, numbers)
+	sw.added += len(numbers)
+}
+
+// endFrame writes the frame that is complete.
+func (sw *segmentWriter) endFrame() {
+	rows, lists := sw.frames.rows, len(sw.frames.starts)
+	sw.buf = sw.frames.encode(sw.buf[:0])
+	sw.table = le.AppendUint64(sw.table, uint64(len(sw.buf)))
+	sw.table = le.AppendUint32(sw.table, uint32(rows))
+	sw.table = le.AppendUint32(sw.table, uint32(lists))
+	sw.table = le.AppendUint64(sw.table, xxhash.Sum64(sw.buf))
+	sw.write()
 }
 
 // finish writes what follows the rows.
 func (sw *segmentWriter) finish() error {
-	sw.buf = append(sw.buf, 0)
-	sw.endSection(sectionRows)
-	for sw.bucket < sw.buckets() {
-		sw.bucket++
-		sw.directory[sw.bucket] = uint32(sw.added)
+	for sw.frames.frame < sw.frames.count() {
+		sw.endFrame()
 	}
-	for _, begin := range sw.directory {
-		sw.buf = le.AppendUint32(sw.buf, begin)
-		sw.spill()
+	sw.buf = append(sw.buf, make([]byte, framePad)...)
+	sw.endSection(sectionFrames)
+	for _, rows := range append(sw.frames.directory, uint32(sw.frames.before)) {
+		if sw.buf = le.AppendUint32(sw.buf, rows); len(sw.buf) >= segBuffer {
+			sw.write()
+		}
 	}
 	sw.endSection(sectionDirectory)
+	sw.buf = append(sw.buf, sw.table...)
+	sw.endSection(sectionTable)
 
 	sw.buf = le.AppendUint32(sw.buf, uint32(sw.documents))
 	sw.buf = le.AppendUint32(sw.buf, uint32(sw.postings))
@@ -172,15 +153,9 @@ func (sw *segmentWriter) finish() error {
 	sw.buf = le.AppendUint64(sw.buf, xxhash.Sum64(sw.buf))
 	sw.write()
 	if sw.err == nil && sw.added != sw.postings {
-		return fmt.Errorf("write segment: %d rows, the document table speaks of %d", sw.added, sw.postings)
+		return fmt.Errorf("write segment: %d postings, the document table speaks of %d", sw.added, sw.postings)
 	}
 	return sw.err
-}
-
-func (sw *segmentWriter) spill() {
-	if len(sw.buf) >= segBuffer {
-		sw.write()
-	}
 }
 
 func (sw *segmentWriter) write() {
@@ -206,11 +181,12 @@ type segment struct {
 	path string // empty for a run in memory
 	data []byte
 
-	section   [sections][]byte
-	sums      [sections]uint64
+	section   [][]byte
+	sums      []uint64 // of the sections
 	documents int
 	postings  int
 	shape
+	frames      []frame
 	first, last storage.Ordinal // of the documents
 	owners      []uint32        // of the posting numbers i << ownerShift
 	ownerShift  uint
@@ -220,82 +196,110 @@ type segment struct {
 	damaged  atomic.Bool // found damaged while in use
 }
 
-// decodeSegment makes a segment of its bytes. It verifies everything but the
-// rows, whose reading would take as long as the file is large.
-func decodeSegment(name string, data []byte, params fingerprint.Params) (*segment, error) {
-	fail := func(what string) (*segment, error) {
-		return nil, fmt.Errorf("segment %s: %s: %w", name, what, storage.ErrCorrupt)
+// readFooter divides a segment's bytes into n sections and verifies the first two,
+// params and the document table.
+func readFooter(name string, data []byte, n int, params fingerprint.Params) (*segment, error) {
+	size := footerSize(n)
+	if len(data) < preambleSize+size {
+		return nil, damage(name, "footer")
 	}
-	if err := checkPreamble(data, segMagic); err != nil {
-		return nil, fmt.Errorf("segment %s: %w", name, err)
-	}
-	if len(data) < preambleSize+footerSize {
-		return fail("footer")
-	}
-	body, footer := data[preambleSize:len(data)-footerSize], data[len(data)-footerSize:]
-	if xxhash.Sum64(footer[:footerSize-8]) != le.Uint64(footer[footerSize-8:]) {
-		return fail("footer")
+	body, footer := data[preambleSize:len(data)-size], data[len(data)-size:]
+	if xxhash.Sum64(footer[:size-8]) != le.Uint64(footer[size-8:]) {
+		return nil, damage(name, "footer")
 	}
 	s := &segment{name: name, data: data}
 	d := decoder{b: footer}
 	s.documents, s.postings = int(d.uint32()), int(d.uint32())
-	s.shape = shapeFor(s.postings)
-	for i := range sections {
-		length := d.uint64()
-		s.sums[i] = d.uint64()
+	for range n {
+		length, sum := d.uint64(), d.uint64()
 		if length > uint64(len(body)) {
-			return fail(sectionNames[i])
+			return nil, damage(name, "footer")
 		}
-		s.section[i], body = body[:length], body[length:]
+		s.section, s.sums = append(s.section, body[:length]), append(s.sums, sum)
+		body = body[length:]
 	}
-	if len(body) != 0 ||
-		len(s.section[sectionDocuments]) != s.documents*documentSize ||
-		len(s.section[sectionRows]) != s.postings*rowSize+rowPad ||
-		len(s.section[sectionDirectory]) != (s.buckets()+1)*4 {
-		return fail("footer")
+	if len(body) != 0 || len(s.section[sectionDocuments]) != s.documents*documentSize {
+		return nil, damage(name, "footer")
 	}
-	for _, i := range []int{sectionParams, sectionDocuments, sectionDirectory} {
-		if xxhash.Sum64(s.section[i]) != s.sums[i] {
-			return fail(sectionNames[i])
+	return s, s.checkTables(params)
+}
+
+// sound compares a section with its checksum.
+func (s *segment) sound(section int) bool { return xxhash.Sum64(s.section[section]) == s.sums[section] }
+
+func damage(segment, what string) error {
+	return fmt.Errorf("segment %s: %s: %w", segment, what, storage.ErrCorrupt)
+}
+
+func (s *segment) checkTables(params fingerprint.Params) error {
+	for _, i := range []int{sectionParams, sectionDocuments} {
+		if !s.sound(i) {
+			return damage(s.name, sectionNames[i])
 		}
 	}
 	var made fingerprint.Params
 	if err := json.Unmarshal(s.section[sectionParams], &made); err != nil {
-		return fail(sectionNames[sectionParams])
+		return damage(s.name, sectionNames[sectionParams])
 	}
 	if err := params.Check(made); err != nil {
-		return nil, fmt.Errorf("segment %s: %w", name, err)
+		return fmt.Errorf("segment %s: %w", s.name, err)
 	}
-	if !s.tablesAscend() {
-		return fail("order of documents or directory")
-	}
-	if s.documents > 0 {
-		s.first, s.last = s.document(0).ordinal, s.document(s.documents-1).ordinal
-	}
-	s.indexOwners()
-	return s, nil
-}
-
-// tablesAscend reports whether the document table and the directory are in
-// order and speak of exactly the rows that are there.
-func (s *segment) tablesAscend() bool {
 	var before document
 	for slot := range s.documents {
 		d := s.document(slot)
 		if slot > 0 && d.ordinal <= before.ordinal || d.end < before.end || fingerprint.Window(d.window).Validate() != nil {
-			return false
+			return damage(s.name, "order of documents")
 		}
 		before = d
 	}
-	if int(before.end) != s.postings || s.begin(0) != 0 || s.begin(s.buckets()) != s.postings {
-		return false
+	if int(before.end) != s.postings {
+		return damage(s.name, "number of postings")
 	}
-	for bucket := range s.buckets() {
-		if s.begin(bucket) > s.begin(bucket+1) {
-			return false
+	if s.documents > 0 {
+		s.first, s.last = s.document(0).ordinal, s.document(s.documents-1).ordinal
+	}
+	return nil
+}
+
+// decodeSegment makes a segment of its bytes. It verifies everything but the
+// frames, whose reading would take as long as the file is large.
+func decodeSegment(name string, data []byte, params fingerprint.Params) (*segment, error) {
+	if err := checkPreamble(data, segMagic); err != nil {
+		return nil, fmt.Errorf("segment %s: %w", name, err)
+	}
+	if preambleVersion(data) < FormatVersion {
+		return nil, fmt.Errorf("segment %s: %w", name, errOlder)
+	}
+	s, err := readFooter(name, data, sections, params)
+	if err != nil {
+		return nil, err
+	}
+	table, data := s.section[sectionTable], s.section[sectionFrames]
+	s.shape = shapeFor(s.postings)
+	// A posting takes a byte at least, so that nobody allocates for more than there
+	// is.
+	if !s.sound(sectionTable) || len(table) != s.count()*frameSize || s.postings > len(data) ||
+		len(s.section[sectionDirectory]) != 4*(s.count()*s.blocks()+1) {
+		return nil, damage(name, sectionNames[sectionTable])
+	}
+	s.frames = make([]frame, s.count())
+	at, rows := 0, 0
+	for i := range s.frames {
+		d := decoder{b: table[i*frameSize:]}
+		length := d.uint64()
+		f := frame{at: at, end: at + int(length), first: rows, rows: int(d.uint32()), lists: int(d.uint32()), sum: d.uint64()}
+		if length > uint64(len(data)-at) || s.layout(f).lists > f.end {
+			return nil, damage(name, sectionNames[sectionTable])
 		}
+		f.bits = f.at*8 - i*s.blocks()*blockSize - f.first*(1+tagBits)
+		s.frames[i] = f
+		at, rows = f.end, rows+f.rows
 	}
-	return true
+	if len(data)-at != framePad {
+		return nil, damage(name, sectionNames[sectionTable])
+	}
+	s.indexOwners()
+	return s, nil
 }
 
 // openSegment maps a segment file.
@@ -353,7 +357,8 @@ func (s *segment) start(slot int) uint32 {
 	return le.Uint32(s.section[sectionDocuments][slot*documentSize-4:])
 }
 
-func (s *segment) count(slot int) int { return int(s.document(slot).end - s.start(slot)) }
+// size is how many postings a document has.
+func (s *segment) size(slot int) int { return int(s.document(slot).end - s.start(slot)) }
 
 // slot finds an ordinal in the document table.
 func (s *segment) slot(ordinal storage.Ordinal) (int, bool) {
@@ -398,164 +403,41 @@ func (s *segment) indexOwners() {
 	}
 }
 
-func (s *segment) begin(bucket int) int {
-	return int(le.Uint32(s.section[sectionDirectory][bucket*4:]))
-}
-
-func (s *segment) row(i int) uint64 {
-	return le.Uint64(s.section[sectionRows][i*rowSize:]) & (1<<rowBits - 1)
-}
-
-// at is the posting number in row i.
-func (s *segment) at(i int) uint32 {
-	return uint32(s.row(i) & (1<<s.numberBits - 1))
-}
-
-// probe is a search for a hash that has only just begun.
-type probe struct {
-	lo, hi int // the bucket
-	guess  int
-	row    uint64 // at guess, if that is a row of the bucket
-	target uint64 // the least row that the hash can have
-	// fetched mixes rows on both sides of the guess. Nobody looks at it; they are
-	// read so that the cache lines that finish needs are on their way.
-	fetched uint64
-}
-
-// guessError is how many rows a guess is commonly off by, in a bucket of 256: a
-// standard deviation of sqrt(256)/2.
-const guessError = 8
-
-// probe begins the search for a hash. Hashes are the output of a pseudo-random
-// function and therefore evenly spread, so the place of one inside its bucket
-// can be guessed to within a cache line or two.
-func (s *segment) probe(hash uint64) (p probe) {
-	if hash>>fingerprint.HashBits != 0 {
-		return p
-	}
-	bucket := int(hash >> s.suffixBits)
-	suffix := hash & (1<<s.suffixBits - 1)
-	p.lo, p.hi = s.begin(bucket), s.begin(bucket+1)
-	p.guess = p.lo + int(uint64(p.hi-p.lo)*suffix>>s.suffixBits)
-	p.target = suffix << s.numberBits
-	if p.guess < p.hi {
-		p.row = s.row(p.guess)
-		p.fetched = s.row(max(p.lo, p.guess-guessError)) ^ s.row(min(p.hi-1, p.guess+guessError))
-	}
-	return p
-}
-
-// finish returns the range of rows that hold the hash.
-func (s *segment) finish(p probe) (lo, hi int) {
-	lo = s.search(p, p.target, guessError)
-	p.lo, p.guess = lo, lo
-	if lo < p.hi {
-		p.row = s.row(lo)
-	}
-	return lo, s.search(p, p.target+1<<s.numberBits, 1)
-}
-
-// search returns the first row of the bucket that is not below target, striding
-// away from the guess until it is bracketed. A wrong guess costs twice the steps
-// of a plain binary search.
-func (s *segment) search(p probe, target uint64, step int) int {
-	lo, hi, guess := p.lo, p.hi, p.guess
-	if guess < hi && p.row < target {
-		lo = guess + 1
-		for ; lo+step < hi; step *= 2 {
-			if s.row(lo+step) >= target {
-				hi = lo + step
-				break
-			}
-			lo += step + 1
-		}
-	} else {
-		hi = guess
-		for ; hi-step >= lo; step *= 2 {
-			if s.row(hi-step) < target {
-				lo = hi - step + 1
-				break
-			}
-			hi -= step
-		}
-	}
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if s.row(mid) < target {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
-}
-
-// cursor walks the rows in order.
-type cursor struct {
-	*segment
-	next   int
-	bucket int
-}
-
-// read returns the next row; ok is false behind the last.
-func (c *cursor) read() (hash uint64, number uint32, ok bool) {
-	if c.next >= c.postings {
-		return 0, 0, false
-	}
-	for c.next >= c.begin(c.bucket+1) {
-		c.bucket++
-	}
-	row := c.row(c.next)
-	c.next++
-	return uint64(c.bucket)<<c.suffixBits | row>>c.numberBits, uint32(row & (1<<c.numberBits - 1)), true
-}
-
-// verifyRows compares the rows with their checksum.
-func (s *segment) verifyRows(ctx context.Context) error {
-	if s.path != "" {
-		_ = unix.Madvise(s.data, unix.MADV_SEQUENTIAL)
-		defer unix.Madvise(s.data, unix.MADV_RANDOM)
-	}
-	sum := xxhash.New()
-	for chunk := range slices.Chunk(s.section[sectionRows], 16<<20) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		sum.Write(chunk)
-	}
-	if sum.Sum64() != s.sums[sectionRows] {
-		return fmt.Errorf("segment %s: rows: %w", s.name, storage.ErrCorrupt)
-	}
-	return nil
-}
-
 // verify checks everything that can be checked about a segment that could be
-// opened: that the rows are the ones written, in order, and name every posting
+// opened: that the frames are the ones written, in order, and name every posting
 // number once.
 func (s *segment) verify(ctx context.Context) error {
 	return guard(func() error {
-		if err := s.verifyRows(ctx); err != nil {
-			return err
-		}
 		seen := newBitmap(s.postings)
-		var lastHash uint64
-		var lastNumber uint32
-		for c := (cursor{segment: s}); ; {
-			hash, number, ok := c.read()
-			if !ok {
-				return nil
+		all := 0
+		c := cursor{segment: s}
+		for last, first := uint64(0), true; c.next(); first = false {
+			if !first && c.hash <= last {
+				return damage(s.name, fmt.Sprintf("order of frame %d", c.frame-1))
 			}
-			first := c.next == 1
-			if int(number) >= s.postings || seen.has(int(number)) ||
-				!first && (hash < lastHash || hash == lastHash && number <= lastNumber) {
-				return fmt.Errorf("segment %s: order of row %d: %w", s.name, c.next-1, storage.ErrCorrupt)
+			last = c.hash
+			for _, number := range c.numbers() {
+				if int(number) >= s.postings || seen.has(int(number)) {
+					return damage(s.name, fmt.Sprintf("posting numbers of frame %d", c.frame-1))
+				}
+				seen.set(int(number))
+				all++
 			}
-			seen.set(int(number))
-			lastHash, lastNumber = hash, number
-			if c.next%contextInterval == 0 && ctx.Err() != nil {
+			if all%contextInterval == 0 && ctx.Err() != nil {
 				return ctx.Err()
 			}
 		}
+		if c.err != nil {
+			return c.err
+		}
+		// Only the padding has not been compared yet.
+		if !s.sound(sectionFrames) {
+			return damage(s.name, sectionNames[sectionFrames])
+		}
+		if all != s.postings {
+			return damage(s.name, "number of postings")
+		}
+		return nil
 	})
 }
 
@@ -571,46 +453,29 @@ func newRun(params fingerprint.Params, sheets []storage.Sheet) (*segment, error)
 	if end > maxPostings {
 		return nil, fmt.Errorf("%d fingerprints at once, at most %d", end, uint32(maxPostings))
 	}
+	return newSegment(params, documents, func(sw *segmentWriter) error {
+		sortPostings(sheets, end, func(hash uint64, numbers []uint32) { sw.add(hash, numbers...) })
+		return nil
+	})
+}
 
-	// The directory is the first step of the sort: rows go to their buckets,
-	// and a bucket of some 200 integers sorts inside the processor's cache.
-	sh := shapeFor(end)
-	begins := make([]int, sh.buckets()+1)
-	for _, sheet := range sheets {
-		for _, h := range sheet.Hashes {
-			begins[h>>sh.suffixBits+1]++
-		}
-	}
-	for i := range sh.buckets() {
-		begins[i+1] += begins[i]
-	}
-	rows := make([]uint64, end)
-	fill := slices.Clone(begins)
-	number := uint64(0)
-	for _, sheet := range sheets {
-		for _, h := range sheet.Hashes {
-			bucket := h >> sh.suffixBits
-			rows[fill[bucket]] = uint64(h)&(1<<sh.suffixBits-1)<<sh.numberBits | number
-			fill[bucket]++
-			number++
-		}
-	}
-
-	var out bytes.Buffer
-	out.Grow(segmentSize(len(documents), end) + 1<<10)
+// newSegment makes a segment in memory of what write adds.
+func newSegment(params fingerprint.Params, documents []document, write func(*segmentWriter) error) (*segment, error) {
+	var out memoryFile
 	sw, err := newSegmentWriter(&out, params, documents)
 	if err != nil {
 		return nil, err
 	}
-	for bucket := range sh.buckets() {
-		rows := rows[begins[bucket]:begins[bucket+1]]
-		slices.Sort(rows)
-		for _, row := range rows {
-			sw.add(uint64(bucket)<<sh.suffixBits|row>>sh.numberBits, uint32(row&(1<<sh.numberBits-1)))
-		}
-	}
-	if err := sw.finish(); err != nil {
+	if err := errors.Join(write(sw), sw.finish()); err != nil {
 		return nil, err
 	}
-	return decodeSegment("memory", out.Bytes(), params)
+	return decodeSegment("memory", out, params)
+}
+
+// memoryFile is what a segment in memory is written to.
+type memoryFile []byte
+
+func (m *memoryFile) Write(b []byte) (int, error) {
+	*m = append(*m, b...)
+	return len(b), nil
 }

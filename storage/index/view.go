@@ -47,7 +47,7 @@ func (p part) bury(slots []int) part {
 	for _, slot := range slots {
 		if !dead.has(slot) {
 			dead.set(slot)
-			p.deadRows += p.count(slot)
+			p.deadRows += p.size(slot)
 		}
 	}
 	p.dead = dead
@@ -214,75 +214,53 @@ func (v *view) version(identity string, missing []string) string {
 	return version
 }
 
-// probesAhead is how many searches are begun together. Each waits for memory
-// somewhere far away; begun in a row, they wait at the same time.
-const probesAhead = 64
-
 // lookup adds what the part holds to lists. It stops at the first sign of
 // damage.
 func (p part) lookup(hashes []fingerprint.Hash, limit int, lists []storage.List) error {
 	return guard(func() error {
-		var probes [probesAhead]probe
-		var rows [probesAhead]struct{ lo, hi int }
-		for len(hashes) > 0 {
-			n := min(probesAhead, len(hashes))
-			for i, h := range hashes[:n] {
-				probes[i] = p.probe(uint64(h))
-			}
-			taken := 0 // at most
-			for i := range n {
-				rows[i].lo, rows[i].hi = p.finish(probes[i])
-				taken += min(rows[i].hi-rows[i].lo, limit)
-			}
-			// Most lists are short: they share an array.
-			room := make([]storage.Posting, 0, taken)
-			for i := range n {
-				list := &lists[i]
-				list.Total += rows[i].hi - rows[i].lo
-				before := len(list.Postings)
-				if rows[i].lo == rows[i].hi || before == limit && (limit == 0 || list.Postings[limit-1].Ordinal < p.first) {
-					// Parts come in the order of their first ordinals: nothing here
-					// can come before what is there already.
-					continue
-				}
-				added, err := p.read(room, rows[i].lo, rows[i].hi, limit)
-				if err != nil {
-					return err
-				}
-				room = added[len(added):]
-				if before == 0 {
-					list.Postings = added[:len(added):len(added)]
-				} else if len(added) > 0 {
-					list.Postings = append(list.Postings, added...)
-					trim(list, limit)
-				}
-			}
-			hashes, lists = hashes[n:], lists[n:]
-		}
-		return nil
+		return p.find(hashes, func(i int, numbers list) error { return p.read(&lists[i], numbers, limit) })
 	})
 }
 
-// read appends to an empty list what is in the rows from lo to hi, at most
-// limit.
-func (p part) read(list []storage.Posting, lo, hi, limit int) ([]storage.Posting, error) {
-	for ; lo < hi && len(list) < limit; lo++ {
-		number := p.at(lo)
+// read adds what is in a list to what other parts gave, at most limit.
+func (p part) read(to *storage.List, from list, limit int) error {
+	to.Total += from.left
+	before := len(to.Postings)
+	if before == limit && (limit == 0 || to.Postings[limit-1].Ordinal < p.first) {
+		// Parts come in the order of their first ordinals: nothing here can come
+		// before what is there already.
+		return nil
+	}
+	if before == 0 {
+		to.Postings = make([]storage.Posting, 0, min(from.left, limit))
+	}
+	for taken := 0; taken < limit; {
+		number, ok := from.next()
+		if !ok {
+			break
+		}
 		slot := p.owner(number)
 		if slot == p.documents || number < p.start(slot) {
-			return nil, fmt.Errorf("row %d: posting number %d: %w", lo, number, storage.ErrCorrupt)
+			return damage(p.name, fmt.Sprintf("posting number %d", number))
 		}
 		if p.dead.has(slot) {
 			continue
 		}
 		d := p.document(slot)
-		list = append(list, storage.Posting{
+		to.Postings = append(to.Postings, storage.Posting{
 			Ordinal:  d.ordinal,
 			Position: (number - p.start(slot)) * d.window,
 			Window:   fingerprint.Window(d.window),
 		})
+		taken++
 	}
-	return list, nil
+	if from.short {
+		return damage(p.name, "list")
+	}
+	if before > 0 && len(to.Postings) > before {
+		trim(to, limit)
+	}
+	return nil
 }
 
 // trim puts what two parts gave into order and cuts it to the limit.
