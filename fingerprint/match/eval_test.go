@@ -61,6 +61,7 @@ const detailLength = 280
 // world is an index of documents, and how to ask it.
 type world struct {
 	matcher   Matcher
+	index     *index.Index
 	documents []string
 	normal    []string // the same, normalized
 }
@@ -68,7 +69,7 @@ type world struct {
 // evalKey is fixed, so that nothing depends on chance.
 var evalKey = "sealprint-key-1:" + strings.Repeat("5e", 32)
 
-func newWorld(t *testing.T, documents []string) *world {
+func newWorld(t *testing.T, documents []string, window fingerprint.Window) *world {
 	t.Helper()
 	key, err := fingerprint.ParseKey([]byte(evalKey))
 	if err != nil {
@@ -80,10 +81,10 @@ func newWorld(t *testing.T, documents []string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ix.Close() })
-	w := &world{matcher: Matcher{Key: key, Index: ix, Documents: l}, documents: documents}
+	w := &world{matcher: Matcher{Key: key, Index: ix, Documents: l}, index: ix, documents: documents}
 	var sheets []storage.Sheet
 	for i, text := range documents {
-		sheets = append(sheets, l.enter(string(id(i)), "", 1, fingerprint.Dense, text))
+		sheets = append(sheets, l.enter(string(id(i)), "", 1, window, text))
 		w.normal = append(w.normal, normal(text))
 	}
 	if err := ix.Append(t.Context(), sheets); err != nil {
@@ -328,7 +329,7 @@ func generatedSet(t *testing.T, documents, each int) (*world, *set) {
 		registered = append(registered, fingerprinttest.Prose(i, documentSize))
 		others = append(others, fingerprinttest.Prose(1_000_000+i, 2000))
 	}
-	w := newWorld(t, registered)
+	w := newWorld(t, registered, fingerprint.Dense)
 	return w, &set{
 		name: "Generated prose", each: each, kinds: w.kinds(0, documents, edits, others),
 		about: fmt.Sprintf("%s documents of 10 KB of made-up words, which any machine can make again.", thousands(documents)),
@@ -406,7 +407,7 @@ func evalCorpus(t *testing.T, dir, out string) {
 			add([]string{fill(templates[i], n)})
 		}
 	}
-	w := newWorld(t, documents)
+	w := newWorld(t, documents, fingerprint.Dense)
 	known := runsOf(documents)
 	// Speeches may quote a registered text; what goes around a quotation must not.
 	var strangers []string
@@ -474,7 +475,7 @@ func evalCorpus(t *testing.T, dir, out string) {
 		w.negatives(t, "filled-in templates, 280", heads, 0),
 		w.negatives(t, "filled-in templates, whole", whole, 0),
 	}
-	r.size(laws)
+	r.size(t, laws)
 	if out != "" {
 		write(t, filepath.Join(out, "quality.md"), r.markdown())
 		write(t, filepath.Join(out, "quality-calibration.svg"), calibration(r.negatives))
@@ -638,26 +639,25 @@ func (r *report) share(b *strings.Builder, name string, outcomes []outcome) {
 	row(b, name, fmt.Sprint(len(outcomes)), digits(float64(alerts)/all), digits(sum/all))
 }
 
-// postingBytes is what a posting takes in a segment of storage/index: a row of
-// seven bytes and its part of the directory.
-const postingBytes = 7.03
-
-func (r *report) size(texts []string) {
+func (r *report) size(t *testing.T, texts []string) {
+	t.Helper()
 	bytes, lengths := 0, 0
-	var postings [2]int
-	windows := []fingerprint.Window{fingerprint.Dense, fingerprint.Sparse}
 	for _, text := range texts {
-		n := fingerprint.Normalize(text).Len()
-		bytes, lengths = bytes+len(text), lengths+n
-		for i, window := range windows {
-			postings[i] += (n - fingerprint.GramSpan + int(window)) / int(window)
-		}
+		bytes, lengths = bytes+len(text), lengths+fingerprint.Normalize(text).Len()
 	}
 	fmt.Fprintf(&r.fit, "%s documents, %s bytes of text, %s normalized characters.\n\n", thousands(len(texts)), thousands(bytes), thousands(lengths))
-	head(&r.fit, "setting", "window", "postings", "postings a byte of text", "bytes of index a byte of text")
-	for i, name := range []string{"dense", "sparse"} {
-		each := float64(postings[i]) / float64(bytes)
-		row(&r.fit, name, fmt.Sprint(int(windows[i])), thousands(postings[i]), digits(each), digits(each*postingBytes))
+	head(&r.fit, "setting", "window", "postings", "bytes of index a posting", "bytes of index a byte of text")
+	for _, window := range []fingerprint.Window{fingerprint.Dense, fingerprint.Sparse} {
+		w := newWorld(t, texts, window)
+		if err := w.index.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stats, err := w.index.Stats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		row(&r.fit, map[fingerprint.Window]string{fingerprint.Dense: "dense", fingerprint.Sparse: "sparse"}[window], fmt.Sprint(int(window)), thousands(int(stats.Postings)),
+			digits(float64(stats.Bytes)/float64(stats.Postings)), digits(float64(stats.Bytes)/float64(bytes)))
 	}
 }
 
