@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/bits"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/sealprint/sealprint/storage"
 )
@@ -23,6 +26,15 @@ const (
 	// deadShare is the part of a segment, one in so many, that deleted documents
 	// may take before it is rewritten without them.
 	deadShare = 4
+	// mergeRate is how many bytes a second merges write, so that look-ups and the log
+	// have the rest of the disk; it allows for registering five million postings a
+	// second. Where more than hurry segments wait, each look-up pays for every one of
+	// them, and merges take what they can get.
+	mergeRate = 64 << 20
+	hurry     = 3 * mergeFanOut
+	// syncEvery is how many bytes of a segment are written before they are synced, so
+	// that no sync takes long: others wait for it.
+	syncEvery = 8 << 20
 	// retryDelay is how long after a failure the work is tried again; what it
 	// waits for is mostly that somebody makes room on the disk.
 	retryDelay = 5 * time.Second
@@ -75,11 +87,9 @@ func (ix *Index) flush(ctx context.Context) (more bool, err error) {
 	if frozen == 0 || failed != nil {
 		return false, failed
 	}
-	err = ix.rewrite(ctx, Flushed, number, func(v *view) []part {
+	err = ix.rewrite(ctx, Flushed, number, nil, func(v *view) []part {
 		return slices.DeleteFunc(slices.Clone(v.parts), func(p part) bool { return p.log == 0 || p.log > frozen })
-	}, func(m *manifest) {
-		m.Flushed, m.Seq = frozen, frozenSeq
-	})
+	}, func(m *manifest) { m.Flushed, m.Seq = frozen, frozenSeq })
 
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
@@ -108,10 +118,19 @@ func (ix *Index) removeLogs(last uint64) {
 
 // mergeTier merges the segments that most deserve it.
 func (ix *Index) mergeTier(ctx context.Context) (more bool, err error) {
-	return ix.mergeSegments(ctx, chooseMerge)
+	v, err := ix.acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	limit := rate.NewLimiter(mergeRate, syncEvery)
+	if len(v.parts) > hurry {
+		limit = nil
+	}
+	v.release()
+	return ix.mergeSegments(ctx, limit, chooseMerge)
 }
 
-func (ix *Index) mergeSegments(ctx context.Context, choose func([]part) []part) (merged bool, err error) {
+func (ix *Index) mergeSegments(ctx context.Context, limit *rate.Limiter, choose func([]part) []part) (merged bool, err error) {
 	ix.merging.Lock()
 	defer ix.merging.Unlock()
 	ix.mu.Lock()
@@ -121,7 +140,7 @@ func (ix *Index) mergeSegments(ctx context.Context, choose func([]part) []part) 
 	if failed != nil {
 		return false, failed
 	}
-	err = ix.rewrite(ctx, Merged, number, func(v *view) []part {
+	err = ix.rewrite(ctx, Merged, number, limit, func(v *view) []part {
 		chosen := choose(slices.DeleteFunc(slices.Clone(v.parts), func(p part) bool {
 			return p.log != 0 || p.damaged.Load()
 		}))
@@ -173,7 +192,7 @@ func postings(parts []part) (total int) {
 // rewrite makes one segment of some parts of the current view and puts it in
 // their place. Nothing is lost when it fails: the parts stay where they are,
 // and what has been written of the segment goes.
-func (ix *Index) rewrite(ctx context.Context, kind Kind, number uint64, choose func(*view) []part, update func(*manifest)) (err error) {
+func (ix *Index) rewrite(ctx context.Context, kind Kind, number uint64, limit *rate.Limiter, choose func(*view) []part, update func(*manifest)) (err error) {
 	began := time.Now()
 	name := fileName(number, segSuffix)
 	event := Event{Kind: kind, File: name}
@@ -197,8 +216,7 @@ func (ix *Index) rewrite(ctx context.Context, kind Kind, number uint64, choose f
 	}
 	var s *segment
 	if len(pl.documents) > 0 {
-		if s, err = ix.writeSegment(name, pl.documents, func(sw *segmentWriter) error { return pl.merge(ctx, sw) }); err != nil {
-			_ = os.Remove(filepath.Join(ix.dir, name))
+		if s, err = ix.writeSegment(ctx, limit, name, ix.rows(pl.documents, func(sw *segmentWriter) error { return pl.merge(ctx, sw) })); err != nil {
 			if errors.Is(err, storage.ErrCorrupt) {
 				ix.blame(ctx, inputs)
 			}
@@ -206,7 +224,14 @@ func (ix *Index) rewrite(ctx context.Context, kind Kind, number uint64, choose f
 		}
 		event.Postings, event.Bytes = s.postings, int64(len(s.data))
 	}
-	if err := ix.install(inputs, s, pl.dropped, update); err != nil {
+	err = ix.install(inputs, s, func(next *view, m *manifest) error {
+		if pl.dropped > 0 {
+			next.collected++
+		}
+		update(m)
+		return nil
+	})
+	if err != nil {
 		// The manifest may or may not have reached the disk, so the file stays.
 		if s != nil {
 			s.close()
@@ -227,42 +252,79 @@ func (ix *Index) blame(ctx context.Context, parts []part) {
 	}
 }
 
-// writeSegment makes a segment file of what rows adds.
-func (ix *Index) writeSegment(name string, documents []document, rows func(*segmentWriter) error) (*segment, error) {
-	f, err := os.OpenFile(filepath.Join(ix.dir, name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+// rows writes a segment of documents, whose rows add adds.
+func (ix *Index) rows(documents []document, add func(*segmentWriter) error) func(io.Writer) error {
+	return func(w io.Writer) error {
+		sw, err := newSegmentWriter(w, ix.params, documents)
+		if err == nil {
+			err = add(sw)
+		}
+		if err == nil {
+			err = sw.finish()
+		}
+		return err
+	}
+}
+
+// paced is a file that is written as fast as a limit allows, if there is one.
+type paced struct {
+	*os.File
+	ctx      context.Context
+	limit    *rate.Limiter
+	unsynced int
+}
+
+func (p *paced) Write(b []byte) (int, error) {
+	for left := len(b); left > 0 && p.limit != nil; left -= p.limit.Burst() {
+		if err := p.limit.WaitN(p.ctx, min(left, p.limit.Burst())); err != nil {
+			return 0, err
+		}
+	}
+	n, err := p.File.Write(b)
+	if p.unsynced += n; err == nil && p.unsynced >= syncEvery {
+		p.unsynced = 0
+		err = p.Sync()
+	}
+	return n, err
+}
+
+// writeSegment makes a segment file of what write writes.
+func (ix *Index) writeSegment(ctx context.Context, limit *rate.Limiter, name string, write func(io.Writer) error) (*segment, error) {
+	path := filepath.Join(ix.dir, name)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	sw, err := newSegmentWriter(f, ix.params, documents)
-	if err == nil {
-		err = rows(sw)
-	}
-	if err == nil {
-		err = sw.finish()
-	}
+	err = write(&paced{File: f, ctx: ctx, limit: limit})
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, err
+	if err = errors.Join(err, f.Close()); err == nil {
+		var s *segment
+		if s, err = openSegment(ix.dir, name, ix.params); err == nil {
+			return s, nil
+		}
 	}
-	return openSegment(ix.dir, name, ix.params)
+	_ = os.Remove(path)
+	return nil, err
 }
 
 // install commits a manifest in which s stands in the place of the inputs, and
-// publishes the same.
-func (ix *Index) install(inputs []part, s *segment, dropped int, update func(*manifest)) error {
+// publishes the same. Before that update is told of both and may change its mind.
+func (ix *Index) install(inputs []part, s *segment, update func(*view, *manifest) error) error {
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	if ix.failed != nil {
-		return ix.failed
+	switch {
+	case ix.closed:
+		return storage.ErrClosed
+	case ix.failed != nil:
+		return fmt.Errorf("the index takes no changes since %w", ix.failed)
 	}
 	next := ix.view.Load().replace(inputs, s, 0)
-	if dropped > 0 {
-		next.collected++
-	}
 	m := ix.manifest
-	update(&m)
+	if err := update(next, &m); err != nil {
+		return err
+	}
 	m.Collected = next.collected
 	m.Deleted = encodeOrdinals(next.deleted)
 	m.Segments = nil
@@ -303,7 +365,7 @@ func (ix *Index) Compact(ctx context.Context) error {
 	if err := ix.flushNow(ctx); err != nil {
 		return fmt.Errorf("compact index: %w", err)
 	}
-	if _, err := ix.mergeSegments(ctx, chooseAll); err != nil {
+	if _, err := ix.mergeSegments(ctx, nil, chooseAll); err != nil {
 		return fmt.Errorf("compact index: %w", err)
 	}
 	return nil

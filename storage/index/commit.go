@@ -2,8 +2,13 @@ package index
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math/bits"
+	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/storage"
@@ -24,9 +29,8 @@ type change struct {
 	err    error
 }
 
-func (c *change) prepare(params fingerprint.Params) (err error) {
-	c.record = encodeRecord(record{sheets: c.sheets})
-	c.run, err = newRun(params, c.sheets)
+func (c *change) prepare(ctx context.Context, params fingerprint.Params) (err error) {
+	c.run, err = newRun(ctx, params, c.sheets)
 	return err
 }
 
@@ -109,6 +113,63 @@ func (ix *Index) full() bool {
 	return max(size, ix.log.durable) >= ix.options.MemoryBudget
 }
 
+// directShare is the part of the memory budget, one in so many, from which on an
+// Append is large enough to be a segment of its own.
+const directShare = 4
+
+// appendSegment stores a large run as a segment, past the log and the memtable: a
+// bulk registration is an external sort then, whose runs the merges put together.
+// Done is false if some of the sheets turn out to be stored already.
+func (ix *Index) appendSegment(ctx context.Context, c *change) (done bool, err error) {
+	began := time.Now()
+	ix.mu.Lock()
+	ix.lastNumber++
+	name := fileName(ix.lastNumber, segSuffix)
+	ix.mu.Unlock()
+	s, err := ix.writeSegment(ctx, nil, name, func(f io.Writer) error {
+		_, err := f.Write(c.run.data)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("write segment %s: %w", name, err)
+	}
+	stored := false
+	err = ix.install(nil, s, func(next *view, m *manifest) error {
+		next.direct++
+		m.Direct = next.direct
+		for _, sheet := range c.sheets {
+			if next.isDeleted(sheet.Ordinal) {
+				return deletedSheet(sheet.Ordinal)
+			}
+			_, _, found := ix.view.Load().locate(sheet.Ordinal)
+			stored = stored || found
+		}
+		if stored {
+			return storage.ErrConflict
+		}
+		return nil
+	})
+	if stored || errors.Is(err, storage.ErrConflict) {
+		s.close()
+		_ = os.Remove(filepath.Join(ix.dir, name))
+		if stored {
+			err = nil
+		}
+		return false, err
+	}
+	if err != nil {
+		s.close() // the file stays: the manifest may have reached the disk
+		return false, err
+	}
+	ix.merger.wake()
+	ix.options.Events(Event{Kind: Flushed, File: name, Postings: s.postings, Bytes: int64(len(s.data)), Took: time.Since(began)})
+	return true, nil
+}
+
+func deletedSheet(o storage.Ordinal) error {
+	return fmt.Errorf("sheet %d has been deleted: %w", o, storage.ErrConflict)
+}
+
 // rotate begins a new log, and with it a new memtable, and has the old ones
 // flushed.
 func (ix *Index) rotate() error {
@@ -182,7 +243,7 @@ func (ix *Index) stage(v *view, c *change) (*view, error) {
 	fresh := make([]storage.Sheet, 0, len(c.sheets))
 	for _, s := range c.sheets {
 		if v.isDeleted(s.Ordinal) {
-			return nil, fmt.Errorf("sheet %d has been deleted: %w", s.Ordinal, storage.ErrConflict)
+			return nil, deletedSheet(s.Ordinal)
 		}
 		if _, _, stored := v.locate(s.Ordinal); !stored {
 			fresh = append(fresh, s)
@@ -193,9 +254,10 @@ func (ix *Index) stage(v *view, c *change) (*view, error) {
 	}
 	if len(fresh) < len(c.sheets) {
 		c.sheets = fresh
-		if err := c.prepare(ix.params); err != nil {
+		if err := c.prepare(context.Background(), ix.params); err != nil {
 			return nil, err
 		}
+		c.record = encodeRecord(record{sheets: c.sheets})
 	}
 	return v.replace(nil, c.run, ix.log.number), nil
 }

@@ -205,7 +205,7 @@ func TestEveryByte(t *testing.T) {
 		sheets = append(sheets, s)
 		hashes = append(hashes, s.Hashes...)
 	}
-	run, err := newRun(storagetest.Params, sheets)
+	run, err := newRun(t.Context(), storagetest.Params, sheets)
 	if err != nil {
 		t.Fatal(err)
 	}

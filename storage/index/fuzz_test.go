@@ -41,7 +41,7 @@ func FuzzSegment(f *testing.F) {
 		{sheetOf(1)},
 		{sheetOf(1, 7, 8, 7), sheetOf(5, 8, 1<<fingerprint.HashBits-1)},
 	} {
-		run, err := newRun(storagetest.Params, sheets)
+		run, err := newRun(f.Context(), storagetest.Params, sheets)
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -155,7 +155,7 @@ func (ix *Index) load(params fingerprint.Params) error {
 	if err := ix.migrate(); err != nil {
 		return err
 	}
-	v := &view{deleted: deleted, seq: ix.manifest.Seq, collected: ix.manifest.Collected}
+	v := &view{deleted: deleted, seq: ix.manifest.Seq, direct: ix.manifest.Direct, collected: ix.manifest.Collected}
 	if err := ix.loadSegments(v); err != nil {
 		return err
 	}
@@ -315,7 +315,7 @@ func (ix *Index) replayRecord(v *view, log uint64, r record) (*view, error) {
 	if len(sheets) == 0 {
 		next = v.next()
 	} else {
-		run, err := newRun(ix.params, sheets)
+		run, err := newRun(context.Background(), ix.params, sheets)
 		if err != nil {
 			return nil, err
 		}
@@ -459,18 +459,27 @@ func (ix *Index) Append(ctx context.Context, sheets []storage.Sheet) error {
 	if size := recordSize(record{sheets: sheets}); size > maxRecord {
 		return fmt.Errorf("append: %d bytes at once, at most %d", size, maxRecord)
 	}
-	c := &change{sheets: sheets}
-	if len(sheets) > 0 {
-		// Sorting is most of the work of an Append; here several do it at the
-		// same time.
-		if err := c.prepare(ix.params); err != nil {
-			return fmt.Errorf("append: %w", err)
-		}
-	}
-	if err := ix.apply(c); err != nil {
+	if err := ix.append(ctx, sheets); err != nil {
 		return fmt.Errorf("append: %w", err)
 	}
 	return nil
+}
+
+func (ix *Index) append(ctx context.Context, sheets []storage.Sheet) error {
+	c := &change{sheets: sheets}
+	if len(sheets) > 0 {
+		// Sorting is most of the work of an Append; here several do it at the same time.
+		if err := c.prepare(ctx, ix.params); err != nil {
+			return err
+		}
+		if int64(len(c.run.data)) >= ix.options.MemoryBudget/directShare {
+			if done, err := ix.appendSegment(ctx, c); done || err != nil {
+				return err
+			}
+		}
+		c.record = encodeRecord(record{sheets: sheets})
+	}
+	return ix.apply(c)
 }
 
 func checkSheet(s storage.Sheet) error {

@@ -24,8 +24,10 @@ type manifest struct {
 	Params   fingerprint.Params `json:"params"`
 	// Flushed is the number of the last log whose postings are in segments;
 	// logs above it are replayed. Seq is the number of changes up to its end.
-	Flushed   uint64            `json:"flushed"`
-	Seq       uint64            `json:"seq"`
+	Flushed uint64 `json:"flushed"`
+	Seq     uint64 `json:"seq"`
+	// Direct is the number of Appends that went into a segment without the log.
+	Direct    uint64            `json:"direct,omitempty"`
 	Collected uint64            `json:"collected"`
 	Segments  []manifestSegment `json:"segments"`
 	// Deleted are all ordinals ever deleted: the differences of the ascending

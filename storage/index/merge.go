@@ -6,14 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 
 	"github.com/sealprint/sealprint/storage"
 )
 
-// contextInterval is how many rows a long loop handles between two looks at
-// its context: a few milliseconds' worth.
-const contextInterval = 1 << 16
+// yieldInterval is how many rows or fingerprints a long loop handles before it gives
+// way: tens of microseconds' worth.
+const yieldInterval = 1 << 10
+
+// yield lets others have the processor, look-ups above all: without it they would
+// wait until the scheduler takes it away from a merge, ten milliseconds later. It
+// reports whether the work has become pointless.
+func yield(ctx context.Context) error {
+	runtime.Gosched()
+	return ctx.Err()
+}
 
 // plan is the outcome of merging the document tables of some parts: the new
 // table, and how posting numbers move.
@@ -118,8 +127,10 @@ func (pl plan) merge(ctx context.Context, sw *segmentWriter) error {
 				}
 				sw.add(least, numbers...)
 			}
-			if rows%contextInterval == 0 && ctx.Err() != nil {
-				return ctx.Err()
+			if rows%yieldInterval == 0 {
+				if err := yield(ctx); err != nil {
+					return err
+				}
 			}
 		}
 		var errs []error

@@ -409,10 +409,10 @@ func (s *segment) indexOwners() {
 func (s *segment) verify(ctx context.Context) error {
 	return guard(func() error {
 		seen := newBitmap(s.postings)
-		all := 0
+		all, rows, last := 0, 0, uint64(0)
 		c := cursor{segment: s}
-		for last, first := uint64(0), true; c.next(); first = false {
-			if !first && c.hash <= last {
+		for c.next() {
+			if rows > 0 && c.hash <= last {
 				return damage(s.name, fmt.Sprintf("order of frame %d", c.frame-1))
 			}
 			last = c.hash
@@ -423,8 +423,10 @@ func (s *segment) verify(ctx context.Context) error {
 				seen.set(int(number))
 				all++
 			}
-			if all%contextInterval == 0 && ctx.Err() != nil {
-				return ctx.Err()
+			if rows++; rows%yieldInterval == 0 {
+				if err := yield(ctx); err != nil {
+					return err
+				}
 			}
 		}
 		if c.err != nil {
@@ -443,7 +445,7 @@ func (s *segment) verify(ctx context.Context) error {
 
 // newRun sorts sheets, which stand in ascending order of their ordinals, into
 // a segment in memory.
-func newRun(params fingerprint.Params, sheets []storage.Sheet) (*segment, error) {
+func newRun(ctx context.Context, params fingerprint.Params, sheets []storage.Sheet) (*segment, error) {
 	documents := make([]document, len(sheets))
 	end := 0
 	for i, sheet := range sheets {
@@ -454,8 +456,7 @@ func newRun(params fingerprint.Params, sheets []storage.Sheet) (*segment, error)
 		return nil, fmt.Errorf("%d fingerprints at once, at most %d", end, uint32(maxPostings))
 	}
 	return newSegment(params, documents, func(sw *segmentWriter) error {
-		sortPostings(sheets, end, func(hash uint64, numbers []uint32) { sw.add(hash, numbers...) })
-		return nil
+		return sortPostings(ctx, sheets, end, func(hash uint64, numbers []uint32) { sw.add(hash, numbers...) })
 	})
 }
 

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"math/bits"
 	"slices"
 
@@ -14,7 +15,7 @@ import (
 // Hashes are spread evenly, so that their first bits sort them into buckets of some
 // two hundred, and a bucket sorts inside the processor's cache. What is left of a
 // hash and its number then fit into one integer.
-func sortPostings(sheets []storage.Sheet, n int, visit func(hash uint64, numbers []uint32)) {
+func sortPostings(ctx context.Context, sheets []storage.Sheet, n int, visit func(hash uint64, numbers []uint32)) error {
 	const bucket = 8 // bits
 	numberBits := bits.Len(uint(n))
 	suffixBits := fingerprint.HashBits - max(0, numberBits-bucket)
@@ -22,6 +23,9 @@ func sortPostings(sheets []storage.Sheet, n int, visit func(hash uint64, numbers
 	for _, sheet := range sheets {
 		for _, h := range sheet.Hashes {
 			begins[h>>suffixBits+1]++
+		}
+		if err := yield(ctx); err != nil {
+			return err
 		}
 	}
 	for i := range begins[1:] {
@@ -37,6 +41,9 @@ func sortPostings(sheets []storage.Sheet, n int, visit func(hash uint64, numbers
 			fill[i]++
 			number++
 		}
+		if err := yield(ctx); err != nil {
+			return err
+		}
 	}
 	var numbers []uint32
 	for i := range begins[1:] {
@@ -51,5 +58,11 @@ func sortPostings(sheets []storage.Sheet, n int, visit func(hash uint64, numbers
 			}
 			visit(uint64(i)<<suffixBits|suffix, numbers)
 		}
+		if i%(yieldInterval>>bucket) == 0 {
+			if err := yield(ctx); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
 }

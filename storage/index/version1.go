@@ -1,6 +1,7 @@
 package index
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -66,7 +67,7 @@ func (ix *Index) migrate() error {
 func (ix *Index) migrateSegment(entry manifestSegment) (migrated *segment, err error) {
 	err = readV1(ix.dir, entry.name(), ix.params, func(s *segment) error {
 		ix.lastNumber++
-		migrated, err = ix.writeSegment(fileName(ix.lastNumber, segSuffix), s.allDocuments(), s.copyV1)
+		migrated, err = ix.writeSegment(context.Background(), nil, fileName(ix.lastNumber, segSuffix), ix.rows(s.allDocuments(), s.copyV1))
 		return err
 	})
 	return migrated, err

@@ -61,13 +61,14 @@ type view struct {
 	parts []part // in ascending order of their first ordinal
 
 	deleted   []storage.Ordinal // all that ever were, ascending
-	seq       uint64            // changes so far
+	seq       uint64            // changes in the log so far
+	direct    uint64            // changes that went past it
 	collected uint64            // merges so far that dropped postings
 	broken    []string          // segments that could not be opened
 }
 
 func (v *view) next() *view {
-	return &view{parts: v.parts, deleted: v.deleted, seq: v.seq, collected: v.collected, broken: v.broken}
+	return &view{parts: v.parts, deleted: v.deleted, seq: v.seq, direct: v.direct, collected: v.collected, broken: v.broken}
 }
 
 // retain reports whether the view could be kept; it cannot once its last
@@ -202,7 +203,7 @@ func (v *view) missing() []string {
 // after how many merges that dropped postings of deleted documents (they lower
 // totals), and without which parts.
 func (v *view) version(identity string, missing []string) string {
-	version := fmt.Sprintf("%s-%d-%d", identity, v.seq, v.collected)
+	version := fmt.Sprintf("%s-%d-%d", identity, v.seq+v.direct, v.collected)
 	if len(missing) > 0 {
 		sum := xxhash.New()
 		for _, name := range missing {
