@@ -73,7 +73,7 @@ type IndexStats struct {
 type Index interface {
 	// Append stores sheets. When it returns nil they are durable, and visible to
 	// every Lookup that starts afterwards; when it returns an error none of them
-	// is visible, now or after reopening. A sheet whose ordinal is stored
+	// is visible, and after reopening all are or none. A sheet whose ordinal is stored
 	// already is left alone, so that repeating an Append changes nothing. An
 	// ordinal that was deleted is not taken again: [ErrConflict]. A sheet with
 	// no hashes is stored and counts as a document. Hashes wider than

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -105,13 +103,13 @@ func (ix *Index) flush(ctx context.Context) (more bool, err error) {
 
 // removeLogs removes the logs up to a number.
 func (ix *Index) removeLogs(last uint64) {
-	entries, err := os.ReadDir(ix.dir)
+	files, err := ix.disk.list()
 	if err != nil {
 		return // they are removed when the index is opened
 	}
-	for _, e := range entries {
-		if n, ok := fileNumber(e.Name(), logSuffix); ok && n <= last {
-			_ = os.Remove(filepath.Join(ix.dir, e.Name()))
+	for _, f := range files {
+		if n, ok := fileNumber(f.name, logSuffix); ok && n <= last {
+			_ = ix.disk.remove(f.name)
 		}
 	}
 }
@@ -268,7 +266,7 @@ func (ix *Index) rows(documents []document, add func(*segmentWriter) error) func
 
 // paced is a file that is written as fast as a limit allows, if there is one.
 type paced struct {
-	*os.File
+	file
 	ctx      context.Context
 	limit    *rate.Limiter
 	unsynced int
@@ -280,7 +278,7 @@ func (p *paced) Write(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n, err := p.File.Write(b)
+	n, err := p.file.Write(b)
 	if p.unsynced += n; err == nil && p.unsynced >= syncEvery {
 		p.unsynced = 0
 		err = p.Sync()
@@ -290,22 +288,21 @@ func (p *paced) Write(b []byte) (int, error) {
 
 // writeSegment makes a segment file of what write writes.
 func (ix *Index) writeSegment(ctx context.Context, limit *rate.Limiter, name string, write func(io.Writer) error) (*segment, error) {
-	path := filepath.Join(ix.dir, name)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	f, err := ix.disk.create(name)
 	if err != nil {
 		return nil, err
 	}
-	err = write(&paced{File: f, ctx: ctx, limit: limit})
+	err = write(&paced{file: f, ctx: ctx, limit: limit})
 	if err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		var s *segment
-		if s, err = openSegment(ix.dir, name, ix.params); err == nil {
+		if s, err = openSegment(ix.disk, name, ix.params); err == nil {
 			return s, nil
 		}
 	}
-	_ = os.Remove(path)
+	_ = ix.disk.remove(name)
 	return nil, err
 }
 
@@ -340,7 +337,7 @@ func (ix *Index) install(inputs []part, s *segment, update func(*view, *manifest
 	}
 	// Later segments are newer copies of what several hold.
 	slices.SortFunc(m.Segments, func(a, b manifestSegment) int { return int(a.Number) - int(b.Number) })
-	if err := m.commit(ix.dir); err != nil {
+	if err := m.commit(ix.disk); err != nil {
 		// Which manifest the next start will find is not known. Both are good
 		// for what has been acknowledged so far, but only for that.
 		ix.refuse(manifestName, err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/sealprint/sealprint/storage"
@@ -25,8 +24,8 @@ type Report struct {
 	Logs      int
 	Changes   int   // Appends and Deletes in the logs
 	Bytes     int64 // read
-	// Torn is how many bytes at the end of the last log are not whole: a write
-	// under way, or one that a crash has cut short. They are no damage.
+	// Torn is how many bytes at the ends of logs are not whole: a write under way, or
+	// one that a crash has cut short. They are no damage.
 	Torn int64
 	// Damage has one error for each file that is not as it was written, of kind
 	// storage.ErrCorrupt. Empty means that the index is sound.
@@ -38,16 +37,17 @@ type Report struct {
 // open. The error says that it could not be done, or that the manifest is
 // damaged, without which nothing can be said about the rest.
 func Check(ctx context.Context, dir string) (Report, error) {
+	d := folder(dir)
 	for attempt := 1; ; attempt++ {
-		before, err := os.ReadFile(filepath.Join(dir, manifestName))
+		before, err := d.read(manifestName)
 		if err != nil {
 			return Report{}, fmt.Errorf("check index: %w", err)
 		}
-		report, err := checkOnce(ctx, dir)
+		report, err := checkOnce(ctx, d)
 		if err != nil {
 			return report, fmt.Errorf("check index %s: %w", dir, err)
 		}
-		after, err := os.ReadFile(filepath.Join(dir, manifestName))
+		after, err := d.read(manifestName)
 		if err != nil {
 			return report, fmt.Errorf("check index: %w", err)
 		}
@@ -57,8 +57,8 @@ func Check(ctx context.Context, dir string) (Report, error) {
 	}
 }
 
-func checkOnce(ctx context.Context, dir string) (r Report, err error) {
-	m, err := readManifest(dir)
+func checkOnce(ctx context.Context, d disk) (r Report, err error) {
+	m, err := readManifest(d)
 	if err != nil {
 		return r, err
 	}
@@ -67,7 +67,7 @@ func checkOnce(ctx context.Context, dir string) (r Report, err error) {
 	}
 	for _, entry := range m.Segments {
 		r.Segments++
-		err := r.checkSegment(ctx, dir, m, entry)
+		err := r.checkSegment(ctx, d, m, entry)
 		if ctx.Err() != nil {
 			return r, ctx.Err()
 		}
@@ -75,21 +75,21 @@ func checkOnce(ctx context.Context, dir string) (r Report, err error) {
 			r.Damage = append(r.Damage, err)
 		}
 	}
-	entries, err := os.ReadDir(dir)
+	files, err := d.list()
 	if err != nil {
 		return r, err
 	}
 	var logs []uint64
-	for _, e := range entries {
-		if n, ok := fileNumber(e.Name(), logSuffix); ok && n > m.Flushed {
+	for _, f := range files {
+		if n, ok := fileNumber(f.name, logSuffix); ok && n > m.Flushed {
 			logs = append(logs, n)
 		}
 	}
 	slices.Sort(logs)
 	next := m.Seq + 1
-	for i, number := range logs {
+	for _, number := range logs {
 		r.Logs++
-		if err := r.checkLog(dir, number, i == len(logs)-1, &next); err != nil {
+		if err := r.checkLog(d, number, &next); err != nil {
 			r.Damage = append(r.Damage, err)
 			break // what follows cannot be judged without it
 		}
@@ -97,10 +97,10 @@ func checkOnce(ctx context.Context, dir string) (r Report, err error) {
 	return r, ctx.Err()
 }
 
-func (r *Report) checkSegment(ctx context.Context, dir string, m manifest, entry manifestSegment) error {
-	s, err := openSegment(dir, entry.name(), m.Params)
+func (r *Report) checkSegment(ctx context.Context, d disk, m manifest, entry manifestSegment) error {
+	s, err := openSegment(d, entry.name(), m.Params)
 	if errors.Is(err, errOlder) {
-		if s, err = verifyV1(dir, entry.name(), m.Params); err == nil {
+		if s, err = verifyV1(d, entry.name(), m.Params); err == nil {
 			return r.count(s, entry)
 		}
 	}
@@ -128,9 +128,9 @@ func (r *Report) count(s *segment, entry manifestSegment) error {
 	return nil
 }
 
-func (r *Report) checkLog(dir string, number uint64, last bool, next *uint64) error {
+func (r *Report) checkLog(d disk, number uint64, next *uint64) error {
 	name := fileName(number, logSuffix)
-	data, err := os.ReadFile(filepath.Join(dir, name))
+	data, err := d.read(name)
 	if err != nil {
 		return fmt.Errorf("log %s: %w: %w", name, storage.ErrCorrupt, err)
 	}
@@ -145,12 +145,7 @@ func (r *Report) checkLog(dir string, number uint64, last bool, next *uint64) er
 	if err != nil {
 		return fmt.Errorf("log %s: %w", name, err)
 	}
-	if torn := int64(len(data) - sound); torn > 0 {
-		if !last {
-			return fmt.Errorf("log %s: ends at byte %d, but there is a later log: %w", name, sound, storage.ErrCorrupt)
-		}
-		r.Torn = torn
-	}
+	r.Torn += int64(len(data) - sound)
 	return nil
 }
 
@@ -159,12 +154,13 @@ func (r *Report) checkLog(dir string, number uint64, last bool, next *uint64) er
 // have to be appended anew. The index must not be open. A damaged file stays in
 // the folder, renamed, for whoever wants to look at it.
 func Forget(dir, segment string) (err error) {
-	lock, err := lockDir(dir)
+	d := folder(dir)
+	lock, err := d.lock()
 	if err != nil {
 		return fmt.Errorf("forget segment: %w", err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	m, err := readManifest(dir)
+	m, err := readManifest(d)
 	if err != nil {
 		return fmt.Errorf("forget segment: %w", err)
 	}
@@ -174,11 +170,10 @@ func Forget(dir, segment string) (err error) {
 	}
 	m.Segments = slices.Delete(m.Segments, i, i+1)
 	m.Collected++ // answers change, so the version does
-	path := filepath.Join(dir, segment)
-	if err := os.Rename(path, path+".forgotten"); err != nil && !os.IsNotExist(err) {
+	if err := d.rename(segment, segment+".forgotten"); err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("forget segment: %w", err)
 	}
-	if err := m.commit(dir); err != nil {
+	if err := m.commit(d); err != nil {
 		return fmt.Errorf("forget segment %s: %w", segment, err)
 	}
 	return nil

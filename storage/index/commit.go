@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/sealprint/sealprint/fingerprint"
@@ -151,7 +149,7 @@ func (ix *Index) appendSegment(ctx context.Context, c *change) (done bool, err e
 	})
 	if stored || errors.Is(err, storage.ErrConflict) {
 		s.close()
-		_ = os.Remove(filepath.Join(ix.dir, name))
+		_ = ix.disk.remove(name)
 		if stored {
 			err = nil
 		}
@@ -174,7 +172,7 @@ func deletedSheet(o storage.Ordinal) error {
 // flushed.
 func (ix *Index) rotate() error {
 	ix.lastNumber++
-	log, err := createLog(ix.dir, ix.lastNumber)
+	log, err := createLog(ix.disk, ix.lastNumber)
 	if err != nil {
 		return err
 	}

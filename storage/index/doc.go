@@ -55,9 +55,13 @@
 //	  delete:        for each ordinal 4
 //
 // That is 6 bytes a posting, for as long as it is not flushed. A last frame that
-// is not whole was never acknowledged; Open cuts it off. A damaged frame before
+// is not whole was never acknowledged, and is passed over. A damaged frame before
 // a sound one, or a gap in the numbers, is damage to acknowledged changes and an
-// error of kind [storage.ErrCorrupt].
+// error of kind [storage.ErrCorrupt]. Open flushes the logs that it finds and begins
+// a new one: behind a frame whose sync failed nothing must be written.
+//
+// An Append that would fill a quarter of the memtable goes into a segment at once.
+// The manifest counts such Appends, since the numbers in the log do not.
 //
 // # Segment
 //

@@ -7,7 +7,7 @@ type Kind string
 
 // The kinds of event.
 const (
-	// Flushed: the memtable became a segment.
+	// Flushed: the memtable, or a large Append, became a segment.
 	Flushed Kind = "flushed"
 	// Merged: segments became one.
 	Merged Kind = "merged"
@@ -16,7 +16,7 @@ const (
 	Failed Kind = "failed"
 	// Damaged: a segment is damaged or gone. The rest answers without it.
 	Damaged Kind = "damaged"
-	// Cut: the torn end of a log, never acknowledged, was cut off.
+	// Cut: the torn end of a log, never acknowledged, was passed over.
 	Cut Kind = "cut"
 	// Refused: the log could not be written. The index takes no more changes
 	// until it is opened again.
@@ -29,7 +29,7 @@ type Event struct {
 	Kind     Kind
 	File     string // which file it is about, without its folder
 	Postings int    // how many were flushed or merged
-	Bytes    int64  // how much was written or cut off
+	Bytes    int64  // how much was written or passed over
 	Took     time.Duration
 	Err      error
 }

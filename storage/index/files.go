@@ -4,15 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/sealprint/sealprint/storage"
 )
@@ -94,34 +91,6 @@ func fileNumber(name, suffix string) (number uint64, ok bool) {
 	return number, err == nil
 }
 
-// mapFile maps a whole file for reading. An empty file maps to nothing.
-func mapFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() == 0 {
-		return nil, nil
-	}
-	data, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map %s: %w", path, err)
-	}
-	return data, nil
-}
-
-func unmapFile(data []byte) {
-	if data != nil {
-		// Unmapping fails only for memory that was never mapped.
-		_ = unix.Munmap(data)
-	}
-}
-
 // guard runs f over mapped memory. A page that can no longer be read (the
 // medium failed, somebody cut the file) and a value that points outside of its
 // section both end f with an error of kind storage.ErrCorrupt; neither may end
@@ -138,60 +107,6 @@ func guard(f func() error) (err error) {
 		}
 	}()
 	return f()
-}
-
-// writeFile replaces a file in one step: after a crash either the old or the
-// new content is there, whole.
-func writeFile(dir, name string, content []byte) error {
-	// What the new content speaks of must be in the folder before it is.
-	if err := syncDir(dir); err != nil {
-		return err
-	}
-	temp := filepath.Join(dir, name+tempSuffix)
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(temp, filepath.Join(dir, name))
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync folder %s: %w", dir, err)
-	}
-	return nil
-}
-
-// lockDir takes the folder for this process; closing the file gives it back,
-// as does the end of the process.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s is open already, here or in another process", dir)
-		}
-		return nil, fmt.Errorf("lock %s: %w", dir, err)
-	}
-	return f, nil
 }
 
 // decoder takes fixed-width values from the front of b. Once b is too short

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -41,9 +42,9 @@ func (o Options) withDefaults() Options {
 
 // Index is an index in a folder. It implements [storage.Index].
 type Index struct {
-	dir     string
+	disk    disk
 	options Options
-	lock    *os.File
+	lock    io.Closer
 
 	// identity and params are those of the manifest, which never change.
 	identity string
@@ -88,17 +89,29 @@ var _ storage.Index = (*Index)(nil)
 // every Answer names them, until the files are restored or given up by
 // [Forget].
 func Open(dir string, params fingerprint.Params, options Options) (*Index, error) {
-	if options.MemoryBudget < 0 {
-		return nil, fmt.Errorf("open index: memory budget %d is negative", options.MemoryBudget)
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	lock, err := lockDir(dir)
-	if err != nil {
+	// A new index is to be found after a crash.
+	if err := syncFolder(filepath.Dir(dir)); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	ix := &Index{dir: dir, options: options.withDefaults(), lock: lock}
+	ix, err := openOn(folder(dir), params, options)
+	if err != nil {
+		return nil, fmt.Errorf("open index %s: %w", dir, err)
+	}
+	return ix, nil
+}
+
+func openOn(d disk, params fingerprint.Params, options Options) (*Index, error) {
+	if options.MemoryBudget < 0 {
+		return nil, fmt.Errorf("memory budget %d is negative", options.MemoryBudget)
+	}
+	lock, err := d.lock()
+	if err != nil {
+		return nil, err
+	}
+	ix := &Index{disk: d, options: options.withDefaults(), lock: lock}
 	ix.cond.L = &ix.mu
 	if err := ix.load(params); err != nil {
 		if v := ix.view.Load(); v != nil {
@@ -108,7 +121,7 @@ func Open(dir string, params fingerprint.Params, options Options) (*Index, error
 			ix.log.file.Close()
 		}
 		lock.Close()
-		return nil, fmt.Errorf("open index %s: %w", dir, err)
+		return nil, err
 	}
 	ix.lifetime, ix.end = context.WithCancel(context.Background())
 	ix.merger = ix.start(ix.lifetime, ix.mergeTier) // first: the flusher wakes it
@@ -118,23 +131,23 @@ func Open(dir string, params fingerprint.Params, options Options) (*Index, error
 
 // load brings the state from disk.
 func (ix *Index) load(params fingerprint.Params) error {
-	entries, err := os.ReadDir(ix.dir)
+	files, err := ix.disk.list()
 	if err != nil {
 		return err
 	}
-	ix.manifest, err = readManifest(ix.dir)
+	ix.manifest, err = readManifest(ix.disk)
 	if os.IsNotExist(err) {
 		// The manifest is the first file that an index writes. Where there are
 		// others, it was lost, and to begin anew would throw them away.
-		for _, e := range entries {
-			_, isLog := fileNumber(e.Name(), logSuffix)
-			_, isSeg := fileNumber(e.Name(), segSuffix)
+		for _, f := range files {
+			_, isLog := fileNumber(f.name, logSuffix)
+			_, isSeg := fileNumber(f.name, segSuffix)
 			if isLog || isSeg {
-				return fmt.Errorf("manifest: gone, but %s is there: %w", e.Name(), storage.ErrCorrupt)
+				return fmt.Errorf("manifest: gone, but %s is there: %w", f.name, storage.ErrCorrupt)
 			}
 		}
 		ix.manifest = newManifest(params)
-		err = errors.Join(ix.manifest.commit(ix.dir), syncDir(filepath.Dir(ix.dir)))
+		err = ix.manifest.commit(ix.disk)
 	}
 	if err != nil {
 		return err
@@ -147,8 +160,8 @@ func (ix *Index) load(params fingerprint.Params) error {
 	if err != nil {
 		return fmt.Errorf("manifest: %w", err)
 	}
-	for _, e := range entries {
-		if n, ok := fileNumber(e.Name(), segSuffix); ok {
+	for _, f := range files {
+		if n, ok := fileNumber(f.name, segSuffix); ok {
 			ix.lastNumber = max(ix.lastNumber, n)
 		}
 	}
@@ -160,7 +173,7 @@ func (ix *Index) load(params fingerprint.Params) error {
 		return err
 	}
 	ix.publish(v)
-	logs := ix.sweep(entries)
+	logs := ix.sweep(files)
 	return ix.replay(logs)
 }
 
@@ -173,7 +186,7 @@ func (ix *Index) loadSegments(v *view) error {
 	}
 	for _, entry := range ix.manifest.Segments {
 		ix.lastNumber = max(ix.lastNumber, entry.Number)
-		s, err := openSegment(ix.dir, entry.name(), ix.params)
+		s, err := openSegment(ix.disk, entry.name(), ix.params)
 		if err == nil && (int64(len(s.data)) != entry.Bytes || s.documents == 0) {
 			s.close()
 			err = fmt.Errorf("segment %s: not the one in the manifest: %w", entry.name(), storage.ErrCorrupt)
@@ -222,9 +235,9 @@ func (v *view) hideDuplicates() {
 
 // sweep removes what a crash left behind and returns the numbers of the logs
 // to replay.
-func (ix *Index) sweep(entries []os.DirEntry) (logs []uint64) {
-	for _, e := range entries {
-		name := e.Name()
+func (ix *Index) sweep(files []fileInfo) (logs []uint64) {
+	for _, f := range files {
+		name := f.name
 		if n, ok := fileNumber(name, logSuffix); ok {
 			ix.lastNumber = max(ix.lastNumber, n)
 			if n > ix.manifest.Flushed {
@@ -240,18 +253,20 @@ func (ix *Index) sweep(entries []os.DirEntry) (logs []uint64) {
 			continue
 		}
 		// A file that stays is in nobody's way and goes the next time.
-		_ = os.Remove(filepath.Join(ix.dir, name))
+		_ = ix.disk.remove(name)
 	}
 	ix.lastNumber = max(ix.lastNumber, ix.manifest.Flushed)
 	slices.Sort(logs)
 	return logs
 }
 
-// replay brings back the memtable and leaves the last log open for more.
+// replay brings back the memtable and has it flushed. Nothing is added to a log that
+// was there before: if its last sync failed, its end is in memory only, whatever
+// another sync says, and what came behind it would be lost with it.
 func (ix *Index) replay(logs []uint64) error {
-	for i, number := range logs {
+	for _, number := range logs {
 		name := fileName(number, logSuffix)
-		data, err := mapFile(filepath.Join(ix.dir, name))
+		data, err := ix.disk.load(name)
 		if err != nil {
 			return fmt.Errorf("open log: %w", err)
 		}
@@ -265,32 +280,18 @@ func (ix *Index) replay(logs []uint64) error {
 			return err
 		})
 		size := len(data)
-		unmapFile(data)
-		last := i == len(logs)-1
-		if err == nil && sound < size && !last {
-			err = fmt.Errorf("ends at byte %d, but later changes are in the next log: %w", sound, storage.ErrCorrupt)
-		}
+		ix.disk.unload(data)
 		if err != nil {
 			return fmt.Errorf("log %s: %w", name, err)
 		}
 		if v != ix.view.Load() {
 			ix.publish(v)
 		}
+		// The numbers of changes tell whether a log that ends too soon lacks any.
 		if sound < size {
 			ix.options.Events(Event{Kind: Cut, File: name, Bytes: int64(size - sound)})
 		}
-		switch {
-		case !last:
-			ix.frozen, ix.frozenSeq = number, v.seq
-		case sound == 0:
-			// Not even the preamble had been written.
-			ix.log, err = createLog(ix.dir, number)
-		default:
-			ix.log, err = reopenLog(ix.dir, number, int64(sound))
-		}
-		if err != nil {
-			return err
-		}
+		ix.frozen, ix.frozenSeq = number, v.seq
 	}
 	return nil
 }
@@ -429,15 +430,12 @@ func (ix *Index) Stats(ctx context.Context) (storage.IndexStats, error) {
 			stats.Segments++
 		}
 	}
-	entries, err := os.ReadDir(ix.dir)
+	files, err := ix.disk.list()
 	if err != nil {
 		return storage.IndexStats{}, fmt.Errorf("index stats: %w", err)
 	}
-	for _, e := range entries {
-		// A file may go between the listing and the look at it.
-		if info, err := e.Info(); err == nil {
-			stats.Bytes += info.Size()
-		}
+	for _, f := range files {
+		stats.Bytes += f.size
 	}
 	return stats, nil
 }

@@ -27,14 +27,14 @@ func TestConformance(t *testing.T) {
 
 // slowLog is a disk whose syncs wait to be let through.
 type slowLog struct {
-	logFile
+	file
 	begun, proceed chan struct{}
 }
 
 func (s *slowLog) Sync() error {
 	s.begun <- struct{}{}
 	<-s.proceed
-	return s.logFile.Sync()
+	return s.file.Sync()
 }
 
 // TestGroupCommit: Appends that arrive during a sync share the next one, and
@@ -83,7 +83,7 @@ func TestGroupCommit(t *testing.T) {
 	if got := visible(); got != 2+waiting {
 		t.Errorf("%d postings are visible, want %d", got, 2+waiting)
 	}
-	ix.log.file = slow.logFile
+	ix.log.file = slow.file
 }
 
 // TestFormats opens an index of every format version there has been. Each was

@@ -3,9 +3,6 @@ package index
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -179,30 +176,23 @@ func nextFrame(data []byte, next uint64) int {
 	}
 }
 
-// logFile is what the log needs of a file.
-type logFile interface {
-	io.WriteCloser
-	Sync() error
-	Truncate(size int64) error
-}
-
 // writeLog is the log that records are appended to.
 type writeLog struct {
-	file    logFile
+	file    file
 	number  uint64
 	durable int64 // bytes known to be on disk
 	frame   []byte
 }
 
-func createLog(dir string, number uint64) (*writeLog, error) {
+func createLog(d disk, number uint64) (*writeLog, error) {
 	name := fileName(number, logSuffix)
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o600)
+	f, err := d.create(name)
 	if err != nil {
 		return nil, fmt.Errorf("create log: %w", err)
 	}
 	if _, err = f.Write(appendPreamble(nil, logMagic)); err == nil {
 		if err = f.Sync(); err == nil {
-			err = syncDir(dir)
+			err = d.sync()
 		}
 	}
 	if err != nil {
@@ -212,25 +202,9 @@ func createLog(dir string, number uint64) (*writeLog, error) {
 	return &writeLog{file: f, number: number, durable: preambleSize}, nil
 }
 
-// reopenLog goes on with a log whose first sound bytes are to be kept.
-func reopenLog(dir string, number uint64, sound int64) (*writeLog, error) {
-	name := fileName(number, logSuffix)
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("reopen log: %w", err)
-	}
-	if err = f.Truncate(sound); err == nil {
-		err = f.Sync()
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("cut log %s to its sound part: %w", name, err)
-	}
-	return &writeLog{file: f, number: number, durable: sound}, nil
-}
-
 // append makes records durable. After an error the log must not be used again:
-// what a failed sync left on disk cannot be known, nor does a second sync tell.
+// what a failed sync left on disk cannot be known, nor does a second sync tell. The
+// next Open finds the frame whole or cuts it off.
 func (l *writeLog) append(first uint64, records [][]byte) error {
 	l.frame = appendFrame(l.frame[:0], first, records)
 	_, err := l.file.Write(l.frame)
@@ -238,12 +212,6 @@ func (l *writeLog) append(first uint64, records [][]byte) error {
 		err = l.file.Sync()
 	}
 	if err != nil {
-		// The caller is told that nothing was stored, so the frame should not
-		// be there after the next start either. If cutting it off fails as
-		// well, no more can be done.
-		if l.file.Truncate(l.durable) == nil {
-			_ = l.file.Sync()
-		}
 		return fmt.Errorf("write log %s: %w", fileName(l.number, logSuffix), err)
 	}
 	l.durable += int64(len(l.frame))

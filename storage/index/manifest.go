@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -52,13 +50,13 @@ func newManifest(params fingerprint.Params) manifest {
 	return manifest{Identity: hex.EncodeToString(identity), Params: params}
 }
 
-func (m manifest) commit(dir string) error {
+func (m manifest) commit(d disk) error {
 	body, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode manifest: %w", err)
 	}
 	content := append(fmt.Appendf(nil, manifestHeader, FormatVersion, xxhash.Sum64(body)), body...)
-	if err := writeFile(dir, manifestName, content); err != nil {
+	if err := replaceFile(d, manifestName, content); err != nil {
 		return fmt.Errorf("commit manifest: %w", err)
 	}
 	return nil
@@ -66,8 +64,8 @@ func (m manifest) commit(dir string) error {
 
 // readManifest reads the manifest of an index; os.IsNotExist holds for the
 // error when there is none.
-func readManifest(dir string) (m manifest, err error) {
-	content, err := os.ReadFile(filepath.Join(dir, manifestName))
+func readManifest(d disk) (m manifest, err error) {
+	content, err := d.read(manifestName)
 	if err != nil {
 		return m, err
 	}

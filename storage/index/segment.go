@@ -8,13 +8,10 @@ import (
 	"io"
 	"math"
 	"math/bits"
-	"os"
-	"path/filepath"
 	"sort"
 	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/storage"
@@ -178,7 +175,7 @@ func (sw *segmentWriter) endSection(section int) {
 // memory. Views share it; the last one to let go unmaps it.
 type segment struct {
 	name string
-	path string // empty for a run in memory
+	disk disk // nil for a run in memory
 	data []byte
 
 	section   [][]byte
@@ -303,9 +300,8 @@ func decodeSegment(name string, data []byte, params fingerprint.Params) (*segmen
 }
 
 // openSegment maps a segment file.
-func openSegment(dir, name string, params fingerprint.Params) (s *segment, err error) {
-	path := filepath.Join(dir, name)
-	data, err := mapFile(path)
+func openSegment(d disk, name string, params fingerprint.Params) (s *segment, err error) {
+	data, err := d.load(name)
 	if err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", name, err)
 	}
@@ -314,13 +310,10 @@ func openSegment(dir, name string, params fingerprint.Params) (s *segment, err e
 		return err
 	})
 	if err != nil {
-		unmapFile(data)
+		d.unload(data)
 		return nil, err
 	}
-	// Look-ups touch a page here and a page there; reading ahead for them
-	// would only push useful pages out. The advice may be declined.
-	_ = unix.Madvise(data, unix.MADV_RANDOM)
-	s.path = path
+	s.disk = d
 	return s, nil
 }
 
@@ -333,14 +326,14 @@ func (s *segment) release() {
 }
 
 func (s *segment) close() {
-	if s.path == "" {
+	if s.disk == nil {
 		return
 	}
-	unmapFile(s.data)
+	s.disk.unload(s.data)
 	s.data = nil
 	if s.obsolete.Load() {
 		// What cannot be removed now is removed when the index is opened.
-		_ = os.Remove(s.path)
+		_ = s.disk.remove(s.name)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/bits"
 	"os"
-	"path/filepath"
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/storage"
@@ -52,20 +51,20 @@ func (ix *Index) migrate() error {
 	if old == nil {
 		return nil
 	}
-	if err := next.commit(ix.dir); err != nil {
+	if err := next.commit(ix.disk); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	ix.manifest = next
 	for _, name := range old {
 		// What cannot be removed now is removed when the index is next opened.
-		_ = os.Remove(filepath.Join(ix.dir, name))
+		_ = ix.disk.remove(name)
 	}
 	return nil
 }
 
 // migrateSegment returns the new segment, nil if it need not be.
 func (ix *Index) migrateSegment(entry manifestSegment) (migrated *segment, err error) {
-	err = readV1(ix.dir, entry.name(), ix.params, func(s *segment) error {
+	err = readV1(ix.disk, entry.name(), ix.params, func(s *segment) error {
 		ix.lastNumber++
 		migrated, err = ix.writeSegment(context.Background(), nil, fileName(ix.lastNumber, segSuffix), ix.rows(s.allDocuments(), s.copyV1))
 		return err
@@ -74,8 +73,8 @@ func (ix *Index) migrateSegment(entry manifestSegment) (migrated *segment, err e
 }
 
 // verifyV1 checks everything that can be checked about a segment.
-func verifyV1(dir, name string, params fingerprint.Params) (verified *segment, err error) {
-	err = readV1(dir, name, params, func(s *segment) error {
+func verifyV1(d disk, name string, params fingerprint.Params) (verified *segment, err error) {
+	err = readV1(d, name, params, func(s *segment) error {
 		sw, err := newSegmentWriter(io.Discard, params, s.allDocuments())
 		if err != nil {
 			return err
@@ -87,12 +86,12 @@ func verifyV1(dir, name string, params fingerprint.Params) (verified *segment, e
 }
 
 // readV1 visits a segment if it is of version 1.
-func readV1(dir, name string, params fingerprint.Params, visit func(*segment) error) error {
-	data, err := mapFile(filepath.Join(dir, name))
+func readV1(d disk, name string, params fingerprint.Params, visit func(*segment) error) error {
+	data, err := d.load(name)
 	if err != nil {
 		return err
 	}
-	defer unmapFile(data)
+	defer d.unload(data)
 	return guard(func() error {
 		if err := checkPreamble(data, segMagic); err != nil || preambleVersion(data) > 1 {
 			return err
