@@ -263,7 +263,8 @@ func TestDamageInUse(t *testing.T) {
 		!strings.Contains(report.Damage[0].Error(), filepath.Base(segments[0])) {
 		t.Errorf("check: %+v, %v", report, err)
 	}
-	if err := ix.Compact(t.Context()); !errors.Is(err, storage.ErrCorrupt) {
+	// The merge notices, if the scrub has not yet.
+	if err := ix.Compact(t.Context()); err != nil && !errors.Is(err, storage.ErrCorrupt) {
 		t.Errorf("compact: %v", err)
 	}
 	missing := func() []string {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +23,8 @@ type disk interface {
 	// is given back by unload.
 	load(name string) ([]byte, error)
 	unload(data []byte)
+	// readAhead has a part of what was loaded read soon. It is a hint.
+	readAhead(part []byte)
 	rename(from, to string) error
 	remove(name string) error
 	list() ([]fileInfo, error)
@@ -79,6 +82,16 @@ func (d folder) unload(data []byte) {
 		// Unmapping fails only for memory that was never mapped.
 		_ = unix.Munmap(data)
 	}
+}
+
+func (d folder) readAhead(part []byte) {
+	if len(part) == 0 {
+		return
+	}
+	// From the start of the page on, as the advice wants it.
+	before := int(uintptr(unsafe.Pointer(&part[0])) % uintptr(os.Getpagesize()))
+	whole := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(&part[0]), -before)), before+len(part))
+	_ = unix.Madvise(whole, unix.MADV_WILLNEED)
 }
 
 func (d folder) rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }

@@ -132,7 +132,9 @@
 // merge compares the directory and each frame with their checksums before it copies
 // from them, and [Check] does so for all. A segment that turns out to be damaged while
 // in use goes on answering, since a false posting or two decide nothing, but is named
-// as well. [Forget] gives up a segment for good.
+// as well. Look-ups compare nothing with checksums; so that damage does not hide what
+// was there for long, everything is read when an index is opened, in the background
+// and slowly, and again every day. [Forget] gives up a segment for good.
 //
 // # Versions
 //

@@ -117,6 +117,8 @@ func (d *simulated) load(name string) (content []byte, err error) {
 
 func (d *simulated) unload([]byte) {}
 
+func (d *simulated) readAhead([]byte) {}
+
 func (d *simulated) rename(from, to string) error {
 	return d.simple("rename "+from, func() error {
 		node, ok := d.files[from]

@@ -396,6 +396,20 @@ func (s *segment) list(f *frame, number uint64) list {
 	return openList(data[start:f.end])
 }
 
+// checkFrame compares a frame with its checksum, and before the first the directory
+// with its own.
+func (s *segment) checkFrame(i int) error {
+	if i == 0 && !s.sound(sectionDirectory) {
+		return damage(s.name, sectionNames[sectionDirectory])
+	}
+	f := &s.frames[i]
+	s.readAhead(s.section[sectionFrames][f.at:f.end])
+	if xxhash.Sum64(s.section[sectionFrames][f.at:f.end]) != f.sum {
+		return damage(s.name, fmt.Sprintf("frame %d", i))
+	}
+	return nil
+}
+
 // cursor walks the rows in order. It compares every frame with its checksum
 // before it reads it.
 type cursor struct {
@@ -417,14 +431,8 @@ func (c *cursor) next() bool {
 		if c.err != nil || c.segment == nil || c.frame == len(c.frames) && c.block == c.blocks() {
 			return false
 		}
-		if c.frame == 0 && !c.sound(sectionDirectory) {
-			c.err = damage(c.name, sectionNames[sectionDirectory])
-			return false
-		}
 		if c.frame == 0 || c.block == c.blocks() {
-			f := &c.frames[c.frame]
-			if xxhash.Sum64(c.section[sectionFrames][f.at:f.end]) != f.sum {
-				c.err = damage(c.name, fmt.Sprintf("frame %d", c.frame))
+			if c.err = c.checkFrame(c.frame); c.err != nil {
 				return false
 			}
 			c.frame++

@@ -126,6 +126,7 @@ func openOn(d disk, params fingerprint.Params, options Options) (*Index, error) 
 	ix.lifetime, ix.end = context.WithCancel(context.Background())
 	ix.merger = ix.start(ix.lifetime, ix.mergeTier) // first: the flusher wakes it
 	ix.flusher = ix.start(ix.lifetime, ix.flush)
+	ix.finished.Go(func() { ix.scrub(ix.lifetime) })
 	return ix, nil
 }
 
