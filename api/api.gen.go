@@ -420,6 +420,27 @@ type Fingerprints struct {
 	Found int `json:"found"`
 }
 
+// IndexReport defines model for IndexReport.
+type IndexReport struct {
+	// Bytes What was read.
+	Bytes int64 `json:"bytes"`
+
+	// Changes Registrations and deletions in the logs.
+	Changes int `json:"changes"`
+
+	// Damage What is not as it was written, by file and section. Empty: the index is sound.
+	Damage []string `json:"damage"`
+
+	// Documents In segments, deleted ones included.
+	Documents int   `json:"documents"`
+	Logs      int   `json:"logs"`
+	Postings  int64 `json:"postings"`
+	Segments  int   `json:"segments"`
+
+	// TornBytes At the ends of logs, a write under way or one that a crash has cut short: no damage.
+	TornBytes int64 `json:"torn_bytes"`
+}
+
 // IndexStats defines model for IndexStats.
 type IndexStats struct {
 	// Bytes The index on disk.
@@ -904,6 +925,9 @@ type ServerInterface interface {
 	// Ready The service answers look-ups
 	// (GET /readyz)
 	Ready(ctx echo.Context) error
+	// Backup Index and registry, as they are at one moment
+	// (GET /v1/backup)
+	Backup(ctx echo.Context) error
 	// ListCollections List collections in the order of their names
 	// (GET /v1/collections)
 	ListCollections(ctx echo.Context, params ListCollectionsParams) error
@@ -934,6 +958,12 @@ type ServerInterface interface {
 	// IndexStats What is registered and what it takes
 	// (GET /v1/index)
 	IndexStats(ctx echo.Context) error
+	// CheckIndex Read the whole index and compare it with its checksums
+	// (POST /v1/index/check)
+	CheckIndex(ctx echo.Context) error
+	// MergeIndex Make one segment of all
+	// (POST /v1/index/merge)
+	MergeIndex(ctx echo.Context) error
 	// Match Look a text or a file up
 	// (POST /v1/match)
 	Match(ctx echo.Context, params MatchParams) error
@@ -995,6 +1025,15 @@ func (w *ServerInterfaceWrapper) Ready(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Ready(ctx)
+	return err
+}
+
+// Backup converts echo context to params.
+func (w *ServerInterfaceWrapper) Backup(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Backup(ctx)
 	return err
 }
 
@@ -1190,6 +1229,24 @@ func (w *ServerInterfaceWrapper) IndexStats(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.IndexStats(ctx)
+	return err
+}
+
+// CheckIndex converts echo context to params.
+func (w *ServerInterfaceWrapper) CheckIndex(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CheckIndex(ctx)
+	return err
+}
+
+// MergeIndex converts echo context to params.
+func (w *ServerInterfaceWrapper) MergeIndex(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.MergeIndex(ctx)
 	return err
 }
 
@@ -1423,6 +1480,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/registrations/:id", wrapper.GetRegistration, options.OperationMiddlewares["getRegistration"]...)
 	router.GET(options.BaseURL+"/v1/registrations/:id/events", wrapper.WatchRegistration, options.OperationMiddlewares["watchRegistration"]...)
 	router.GET(options.BaseURL+"/v1/index", wrapper.IndexStats, options.OperationMiddlewares["indexStats"]...)
+	router.POST(options.BaseURL+"/v1/index/merge", wrapper.MergeIndex, options.OperationMiddlewares["mergeIndex"]...)
+	router.POST(options.BaseURL+"/v1/index/check", wrapper.CheckIndex, options.OperationMiddlewares["checkIndex"]...)
+	router.GET(options.BaseURL+"/v1/backup", wrapper.Backup, options.OperationMiddlewares["backup"]...)
 	router.GET(options.BaseURL+"/livez", wrapper.Live, options.OperationMiddlewares["live"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.Ready, options.OperationMiddlewares["ready"]...)
 	router.GET(options.BaseURL+"/metrics", wrapper.Metrics, options.OperationMiddlewares["metrics"]...)
@@ -1583,6 +1643,50 @@ type ReadydefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ReadydefaultApplicationProblemPlusJSONResponse) VisitReadyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BackupRequestObject struct {
+}
+
+type BackupResponseObject interface {
+	VisitBackupResponse(w http.ResponseWriter) error
+}
+
+type Backup200ApplicationXTarResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response Backup200ApplicationXTarResponse) VisitBackupResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-tar")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type BackupdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response BackupdefaultApplicationProblemPlusJSONResponse) VisitBackupResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2008,6 +2112,82 @@ func (response IndexStatsdefaultApplicationProblemPlusJSONResponse) VisitIndexSt
 	return err
 }
 
+type CheckIndexRequestObject struct {
+}
+
+type CheckIndexResponseObject interface {
+	VisitCheckIndexResponse(w http.ResponseWriter) error
+}
+
+type CheckIndex200JSONResponse IndexReport
+
+func (response CheckIndex200JSONResponse) VisitCheckIndexResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CheckIndexdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CheckIndexdefaultApplicationProblemPlusJSONResponse) VisitCheckIndexResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MergeIndexRequestObject struct {
+}
+
+type MergeIndexResponseObject interface {
+	VisitMergeIndexResponse(w http.ResponseWriter) error
+}
+
+type MergeIndex200JSONResponse IndexStats
+
+func (response MergeIndex200JSONResponse) VisitMergeIndexResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MergeIndexdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response MergeIndexdefaultApplicationProblemPlusJSONResponse) VisitMergeIndexResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type MatchRequestObject struct {
 	Params        MatchParams
 	ContentType   string
@@ -2381,6 +2561,9 @@ type StrictServerInterface interface {
 	// Ready The service answers look-ups
 	// (GET /readyz)
 	Ready(ctx context.Context, request ReadyRequestObject) (ReadyResponseObject, error)
+	// Backup Index and registry, as they are at one moment
+	// (GET /v1/backup)
+	Backup(ctx context.Context, request BackupRequestObject) (BackupResponseObject, error)
 	// ListCollections List collections in the order of their names
 	// (GET /v1/collections)
 	ListCollections(ctx context.Context, request ListCollectionsRequestObject) (ListCollectionsResponseObject, error)
@@ -2411,6 +2594,12 @@ type StrictServerInterface interface {
 	// IndexStats What is registered and what it takes
 	// (GET /v1/index)
 	IndexStats(ctx context.Context, request IndexStatsRequestObject) (IndexStatsResponseObject, error)
+	// CheckIndex Read the whole index and compare it with its checksums
+	// (POST /v1/index/check)
+	CheckIndex(ctx context.Context, request CheckIndexRequestObject) (CheckIndexResponseObject, error)
+	// MergeIndex Make one segment of all
+	// (POST /v1/index/merge)
+	MergeIndex(ctx context.Context, request MergeIndexRequestObject) (MergeIndexResponseObject, error)
 	// Match Look a text or a file up
 	// (POST /v1/match)
 	Match(ctx context.Context, request MatchRequestObject) (MatchResponseObject, error)
@@ -2532,6 +2721,29 @@ func (sh *strictHandler) Ready(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(ReadyResponseObject); ok {
 		return validResponse.VisitReadyResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// Backup operation middleware
+func (sh *strictHandler) Backup(ctx echo.Context) error {
+	var request BackupRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.Backup(ctx.Request().Context(), request.(BackupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Backup")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(BackupResponseObject); ok {
+		return validResponse.VisitBackupResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -2851,6 +3063,52 @@ func (sh *strictHandler) IndexStats(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(IndexStatsResponseObject); ok {
 		return validResponse.VisitIndexStatsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CheckIndex operation middleware
+func (sh *strictHandler) CheckIndex(ctx echo.Context) error {
+	var request CheckIndexRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CheckIndex(ctx.Request().Context(), request.(CheckIndexRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CheckIndex")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CheckIndexResponseObject); ok {
+		return validResponse.VisitCheckIndexResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// MergeIndex operation middleware
+func (sh *strictHandler) MergeIndex(ctx echo.Context) error {
+	var request MergeIndexRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.MergeIndex(ctx.Request().Context(), request.(MergeIndexRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MergeIndex")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(MergeIndexResponseObject); ok {
+		return validResponse.VisitMergeIndexResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -33,6 +33,7 @@ import (
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/extract"
 	"github.com/sealprint/sealprint/storage"
+	"github.com/sealprint/sealprint/storage/backup"
 	"github.com/sealprint/sealprint/storage/index"
 	"github.com/sealprint/sealprint/storage/registry"
 )
@@ -74,6 +75,7 @@ type options struct {
 	match  func(Matcher) Matcher
 	places []ingest.Place
 	limit  int64 // of a file; the program's own if 0
+	fail   int   // backups break off before this byte, if it is not 0
 }
 
 func newHouse(t testing.TB, o options) *house {
@@ -123,6 +125,7 @@ func newHouse(t testing.TB, o options) *house {
 	if h.server, err = NewServer(Config{
 		Matcher: matcher, Index: ix, Registry: h.registry, Log: log,
 		Ingest: &ingestion{registrar, jobs, o.places, o.limit},
+		Upkeep: &upkeep{source: backup.Source{Index: h.index, Registry: h.registry, Key: key, Folder: dir}, fail: o.fail},
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -64,6 +64,16 @@ type Matcher interface {
 	Compare(ctx context.Context, suspect, document string) (*match.Report, error)
 }
 
+// Upkeep is what operators have done to a deployment as it runs.
+type Upkeep interface {
+	// Backup writes an archive of index and registry.
+	Backup(ctx context.Context, w io.Writer) error
+	// Merge makes one segment of the index.
+	Merge(ctx context.Context) error
+	// Check reads the whole index.
+	Check(ctx context.Context) (IndexReport, error)
+}
+
 // Upload is a file to register.
 type Upload struct {
 	storage.SourceKey
@@ -118,6 +128,7 @@ type Config struct {
 	Index    storage.Index
 	Registry storage.Registry
 	Ingest   Ingest
+	Upkeep   Upkeep
 	Log      *slog.Logger
 }
 

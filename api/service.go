@@ -46,15 +46,23 @@ func (s *Server) IndexStats(ctx context.Context, _ IndexStatsRequestObject) (Ind
 	if !scope(ctx).All() {
 		return nil, auth.ErrForbidden
 	}
-	index, err := s.Index.Stats(ctx)
+	stats, err := s.stats(ctx)
 	if err != nil {
 		return nil, err
+	}
+	return IndexStats200JSONResponse(stats), nil
+}
+
+func (s *Server) stats(ctx context.Context) (IndexStats, error) {
+	index, err := s.Index.Stats(ctx)
+	if err != nil {
+		return IndexStats{}, err
 	}
 	registry, err := s.Registry.Stats(ctx)
 	if err != nil {
-		return nil, err
+		return IndexStats{}, err
 	}
-	return IndexStats200JSONResponse(Stats(index, registry)), nil
+	return Stats(index, registry), nil
 }
 
 // Stats are the figures of an index and its registry.

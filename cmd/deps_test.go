@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"storage/storagetest":         {"fingerprint", "storage"},
 	"storage/index":               {"fingerprint", "storage"},
 	"storage/registry":            {"fingerprint", "storage"},
+	"storage/backup":              {"fingerprint", "storage", "storage/index", "storage/registry"},
 	"ingest":                      {"fingerprint", "storage"},
 	"ingest/source":               {"ingest"},
 	"ingest/source/sourcetest":    {},

@@ -304,6 +304,32 @@ func (c *Client) IndexStats(ctx context.Context) (*IndexStats, error) {
 	return &answer, c.get(ctx, "/v1/index", &answer)
 }
 
+// MergeIndex has one segment made of the index, and reads the figures afterwards.
+func (c *Client) MergeIndex(ctx context.Context) (*IndexStats, error) {
+	var answer IndexStats
+	return &answer, c.call(ctx, http.MethodPost, "/v1/index/merge", "", nil, &answer)
+}
+
+// CheckIndex has the whole index read.
+func (c *Client) CheckIndex(ctx context.Context) (*IndexReport, error) {
+	var answer IndexReport
+	return &answer, c.call(ctx, http.MethodPost, "/v1/index/check", "", nil, &answer)
+}
+
+// Backup writes an archive of index and registry. It may end too soon without an error
+// that is seen here: whoever keeps it verifies it.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	r, err := c.send(ctx, http.MethodGet, "/v1/backup", "", nil)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	if _, err := io.Copy(w, r.Body); err != nil {
+		return fmt.Errorf("%w: the backup broke off: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
 // StartRegistration begins a bulk registration, or finds the one that runs.
 func (c *Client) StartRegistration(ctx context.Context, r StartRegistrationJSONRequestBody) (*Registration, error) {
 	var answer Registration

@@ -410,6 +410,27 @@ type Fingerprints struct {
 	Found int `json:"found"`
 }
 
+// IndexReport defines model for IndexReport.
+type IndexReport struct {
+	// Bytes What was read.
+	Bytes int64 `json:"bytes"`
+
+	// Changes Registrations and deletions in the logs.
+	Changes int `json:"changes"`
+
+	// Damage What is not as it was written, by file and section. Empty: the index is sound.
+	Damage []string `json:"damage"`
+
+	// Documents In segments, deleted ones included.
+	Documents int   `json:"documents"`
+	Logs      int   `json:"logs"`
+	Postings  int64 `json:"postings"`
+	Segments  int   `json:"segments"`
+
+	// TornBytes At the ends of logs, a write under way or one that a crash has cut short: no damage.
+	TornBytes int64 `json:"torn_bytes"`
+}
+
 // IndexStats defines model for IndexStats.
 type IndexStats struct {
 	// Bytes The index on disk.

@@ -249,6 +249,66 @@ func TestIndexCommands(t *testing.T) {
 	}
 }
 
+// TestBackup: what is backed up from a running server is a data folder again, with the
+// key and only with it.
+func TestBackup(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	papers, memo := filepath.Join(t.TempDir(), "papers"), fingerprinttest.Prose(7, 4000)
+	write(t, papers, map[string]string{"memo.txt": memo, "other.txt": fingerprinttest.Prose(8, 4000)})
+	ok := func(args ...string) result {
+		t.Helper()
+		r := s.cli(args...)
+		if r.code != exitOK {
+			t.Fatalf("%v: %+v", args, r)
+		}
+		return r
+	}
+	ok("register", papers)
+	if r := ok("index", "merge", "--json"); !strings.Contains(r.out, `"segments":1`) {
+		t.Errorf("merge: %+v", r)
+	}
+	if r := ok("index", "check", "--json"); !strings.Contains(r.out, `"damage":[]`) || !strings.Contains(r.out, `"documents":2`) {
+		t.Errorf("check: %+v", r)
+	}
+	for _, flag := range [][]string{nil, {"--json"}} {
+		if r := ok(append([]string{"index", "dump", "--data", s.data}, flag...)...); !strings.Contains(r.out, "heads") || !strings.Contains(r.out, ".seg") {
+			t.Errorf("dump: %+v", r)
+		}
+	}
+	online, offline := filepath.Join(t.TempDir(), "online.tar"), filepath.Join(t.TempDir(), "offline.tar")
+	if r := ok("backup", online); !strings.Contains(r.err, "2 documents") {
+		t.Errorf("backup: %+v", r)
+	}
+	if r := s.cli("backup", online); r.code != exitUsage {
+		t.Errorf("a backup was written over another: %+v", r)
+	}
+	s.stop()
+	ok("backup", offline, "--data", s.data)
+	for _, archive := range []string{online, offline} {
+		dir := filepath.Join(t.TempDir(), "restored")
+		if r := s.cli("restore", archive, "--data", dir); r.code == exitOK || !strings.Contains(r.err, "secret key") {
+			t.Errorf("restored without the key: %+v", r)
+		}
+		key, err := os.ReadFile(filepath.Join(s.data, "secret.key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The API keys are in the registry; admin.key is only a note of one.
+		write(t, dir, map[string]string{"secret.key": string(key), "admin.key": s.key})
+		if r := ok("restore", archive, "--data", dir); !strings.Contains(r.err, "2 documents") {
+			t.Errorf("restore: %+v", r)
+		}
+		if r := s.cli("restore", archive, "--data", dir); r.code == exitOK {
+			t.Errorf("restored over an index: %+v", r)
+		}
+		again := start(t, dir)
+		if r := again.cli("match", "--text", memo[1000:1300], "--exit-code"); r.code != exitMatch {
+			t.Errorf("after restoring: %+v", r)
+		}
+		again.stop()
+	}
+}
+
 // TestSecretKeyLost: an index is not opened with a new key.
 func TestSecretKeyLost(t *testing.T) {
 	s := start(t, filepath.Join(t.TempDir(), "data"))

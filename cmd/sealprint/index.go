@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -9,104 +10,216 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sealprint/sealprint/api"
+	"github.com/sealprint/sealprint/api/client"
 	"github.com/sealprint/sealprint/storage/index"
 )
 
 func indexCommand(c console) *cobra.Command {
-	return group("index", "Look at the index", indexStats(c), indexCheck(c))
+	return group("index", "Look at the index, verify it, merge it", indexStats(c), indexCheck(c), indexDump(c), indexMerge(c))
 }
 
 func indexStats(c console) *cobra.Command {
-	var conn connection
+	var at place
 	var asJSON bool
-	var dir string
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Show what is registered and what it takes",
-		Long:  "Show what is registered and what it takes: of the server, or of a data folder that no server uses.",
 		Args:  arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			// Both ways lead to the same fields.
-			var stats any
-			var show api.IndexStats
-			if dir != "" {
-				d, err := openData(cmd.Context(), dir, false, slog.New(slog.NewTextHandler(c.err, nil)))
-				if err != nil {
-					return err
-				}
-				defer d.Close()
-				ofIndex, err := d.index.Stats(cmd.Context())
-				if err != nil {
-					return err
-				}
-				ofRegistry, err := d.registry.Stats(cmd.Context())
-				if err != nil {
-					return err
-				}
-				show = api.Stats(ofIndex, ofRegistry)
-				stats = show
-			} else {
-				server, err := conn.client()
-				if err != nil {
-					return err
-				}
-				answer, err := server.IndexStats(cmd.Context())
-				if err != nil {
-					return err
-				}
-				show, stats = api.IndexStats(*answer), answer
-			}
-			if asJSON {
-				return c.printJSON(stats)
-			}
-			table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-			for _, row := range []struct {
-				name  string
-				value any
-			}{
-				{"documents", show.Documents}, {"pages", show.Pages}, {"fingerprints", show.Postings}, {"bytes", show.Bytes},
-				{"bytes per fingerprint", fmt.Sprintf("%.2f", show.BytesPerPosting)}, {"bytes of text", show.TextBytes},
-				{"guaranteed run in characters", show.GuaranteeCharacters}, {"segments", show.Segments}, {"version", show.Version},
-			} {
-				fmt.Fprintf(table, "%s\t  %v\t\n", row.name, row.value)
-			}
-			return table.Flush()
+			return at.do(cmd.Context(), c,
+				func(d *data) error { return c.localStats(cmd.Context(), d, asJSON) },
+				func(server *client.Client) error {
+					answer, err := server.IndexStats(cmd.Context())
+					if err != nil {
+						return err
+					}
+					return c.stats(api.IndexStats(*answer), asJSON)
+				})
 		},
 	}
-	conn.flags(cmd)
-	cmd.Flags().StringVar(&dir, "data", "", "look into this data folder instead of asking the server")
+	at.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
+func indexMerge(c console) *cobra.Command {
+	var at place
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "merge",
+		Short: "Make one segment of the index, without what was deleted",
+		Long: `Make one segment of the index, without what was deleted. Look-ups are fastest then. A server merges by itself as it goes; this is for after a
+bulk registration or a deletion. It needs room for a second copy of the index.`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return at.do(cmd.Context(), c,
+				func(d *data) error {
+					if err := d.Merge(cmd.Context()); err != nil {
+						return err
+					}
+					return c.localStats(cmd.Context(), d, asJSON)
+				},
+				func(server *client.Client) error {
+					answer, err := server.MergeIndex(cmd.Context())
+					if err != nil {
+						return err
+					}
+					return c.stats(api.IndexStats(*answer), asJSON)
+				})
+		},
+	}
+	at.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the figures afterwards as JSON")
+	return cmd
+}
+
+func (c console) localStats(ctx context.Context, d *data, asJSON bool) error {
+	ofIndex, err := d.index.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	ofRegistry, err := d.registry.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	return c.stats(api.Stats(ofIndex, ofRegistry), asJSON)
+}
+
+func (c console) stats(stats api.IndexStats, asJSON bool) error {
+	if asJSON {
+		return c.printJSON(stats)
+	}
+	return c.table([]row{
+		{"documents", stats.Documents}, {"pages", stats.Pages}, {"fingerprints", stats.Postings}, {"bytes", stats.Bytes},
+		{"bytes per fingerprint", fmt.Sprintf("%.2f", stats.BytesPerPosting)}, {"bytes of text", stats.TextBytes},
+		{"guaranteed run in characters", stats.GuaranteeCharacters}, {"segments", stats.Segments}, {"version", stats.Version},
+	})
+}
+
+type row struct {
+	name  string
+	value any
+}
+
+func (c console) table(rows []row) error {
+	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, r := range rows {
+		fmt.Fprintf(table, "%s\t  %v\t\n", r.name, r.value)
+	}
+	return table.Flush()
+}
+
 func indexCheck(c console) *cobra.Command {
+	var conn connection
 	var dir string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Read the whole index and verify it; exits with 3 if it is damaged",
 		Args:  arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			report, err := index.Check(cmd.Context(), filepath.Join(dir, "index"))
+			report, err := checkAt(cmd.Context(), conn, dir)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.out, "%d segments, %d documents, %d fingerprints, %d logs with %d changes, %d bytes read\n",
-				report.Segments, report.Documents, report.Postings, report.Logs, report.Changes, report.Bytes)
-			if report.Torn > 0 {
-				fmt.Fprintf(c.out, "%d bytes at the end of the log are not whole: a write under way, or one that a crash has cut short\n", report.Torn)
+			if asJSON {
+				err = c.printJSON(report)
+			} else {
+				err = c.report(report)
 			}
-			for _, damage := range report.Damage {
-				fmt.Fprintln(c.err, damage)
+			if err == nil && len(report.Damage) > 0 {
+				err = exitError(exitFailed)
 			}
-			if len(report.Damage) > 0 {
-				return exitError(exitFailed)
-			}
-			fmt.Fprintln(c.out, "no damage")
-			return nil
+			return err
 		},
 	}
-	cmd.Flags().StringVar(&dir, "data", "./data", "data folder")
+	conn.flags(cmd)
+	cmd.Flags().StringVar(&dir, "data", "", "read this data folder, which a server may be using, instead of asking the server")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// checkAt needs no secret key where it reads a folder.
+func checkAt(ctx context.Context, conn connection, dir string) (api.IndexReport, error) {
+	if dir != "" {
+		return checkFolder(ctx, dir)
+	}
+	server, err := conn.client()
+	if err != nil {
+		return api.IndexReport{}, err
+	}
+	report, err := server.CheckIndex(ctx)
+	return api.IndexReport(*report), err
+}
+
+func (c console) report(r api.IndexReport) error {
+	fmt.Fprintf(c.out, "%d segments, %d documents, %d fingerprints, %d logs with %d changes, %d bytes read\n",
+		r.Segments, r.Documents, r.Postings, r.Logs, r.Changes, r.Bytes)
+	if r.TornBytes > 0 {
+		fmt.Fprintf(c.out, "%d bytes at the end of a log are not whole: a write under way, or one that a crash has cut short\n", r.TornBytes)
+	}
+	for _, damage := range r.Damage {
+		fmt.Fprintln(c.err, damage)
+	}
+	if len(r.Damage) == 0 {
+		fmt.Fprintln(c.out, "no damage")
+	}
+	return nil
+}
+
+func indexDump(c console) *cobra.Command {
+	var dir string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "dump",
+		Short: "Show what stands in the files of the index, and where its bytes go",
+		Args:  arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			contents, err := index.Dump(filepath.Join(dir, "index"))
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return c.printJSON(contents)
+			}
+			return c.dump(contents)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "data", "./data", "data folder, which a server may be using")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (c console) dump(contents *index.Contents) error {
+	if err := c.table([]row{{"index", contents.Identity}, {"format", contents.Format}, {"key", contents.Params.KeyID}, {"deleted", contents.Deleted}}); err != nil {
+		return err
+	}
+	for _, s := range contents.Segments {
+		fmt.Fprintf(c.out, "\n%s\n", s.File)
+		rows := []row{{"documents", s.Documents}, {"fingerprints", s.Postings}, {"bytes", s.Bytes}}
+		if s.Damage != "" {
+			rows = append(rows, row{"damage", s.Damage})
+		} else {
+			rows = append(rows, row{"distinct", s.Rows}, row{"lists", s.Lists}, row{"frames", s.Frames}, row{"bits of a row", s.RowBits})
+		}
+		for _, section := range s.Sections {
+			rows = append(rows, row{section.Name, fmt.Sprintf("%d bytes, %.3f per fingerprint", section.Bytes, section.BytesPerPosting)})
+		}
+		if err := c.table(rows); err != nil {
+			return err
+		}
+	}
+	for _, l := range contents.Logs {
+		fmt.Fprintf(c.out, "\n%s\n", l.File)
+		rows := []row{{"registrations", l.Appends}, {"deletions", l.Deletes}, {"fingerprints", l.Postings}, {"bytes", l.Bytes}}
+		if l.Damage != "" {
+			rows = append(rows, row{"damage", l.Damage})
+		}
+		if err := c.table(rows); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // logEvents tells what the index does in the background.

@@ -91,7 +91,7 @@ items failed; 4 not allowed; 5 unavailable; 130 interrupted.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(c), registerCommand(c), matchCommand(c), documentCommand(c), indexCommand(c))
+	root.AddCommand(serveCommand(c), registerCommand(c), matchCommand(c), documentCommand(c), indexCommand(c), backupCommand(c), restoreCommand(c))
 	return root
 }
 

@@ -103,6 +103,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 		Index:    store.index,
 		Registry: store.registry,
 		Ingest:   &ingestion{registrar, jobs, places},
+		Upkeep:   store,
 		Log:      log,
 	})
 	if err != nil {

@@ -75,17 +75,10 @@ func checkOnce(ctx context.Context, d disk) (r Report, err error) {
 			r.Damage = append(r.Damage, err)
 		}
 	}
-	files, err := d.list()
+	logs, err := logsOf(d, m)
 	if err != nil {
 		return r, err
 	}
-	var logs []uint64
-	for _, f := range files {
-		if n, ok := fileNumber(f.name, logSuffix); ok && n > m.Flushed {
-			logs = append(logs, n)
-		}
-	}
-	slices.Sort(logs)
 	next := m.Seq + 1
 	for _, number := range logs {
 		r.Logs++
@@ -95,6 +88,18 @@ func checkOnce(ctx context.Context, d disk) (r Report, err error) {
 		}
 	}
 	return r, ctx.Err()
+}
+
+// logsOf lists the numbers of the logs whose changes are in no segment.
+func logsOf(d disk, m manifest) (logs []uint64, err error) {
+	files, err := d.list()
+	for _, f := range files {
+		if n, ok := fileNumber(f.name, logSuffix); ok && n > m.Flushed {
+			logs = append(logs, n)
+		}
+	}
+	slices.Sort(logs)
+	return logs, err
 }
 
 func (r *Report) checkSegment(ctx context.Context, d disk, m manifest, entry manifestSegment) error {

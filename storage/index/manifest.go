@@ -50,12 +50,19 @@ func newManifest(params fingerprint.Params) manifest {
 	return manifest{Identity: hex.EncodeToString(identity), Params: params}
 }
 
-func (m manifest) commit(d disk) error {
+func (m manifest) encode() ([]byte, error) {
 	body, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
-		return fmt.Errorf("encode manifest: %w", err)
+		return nil, fmt.Errorf("encode manifest: %w", err)
 	}
-	content := append(fmt.Appendf(nil, manifestHeader, FormatVersion, xxhash.Sum64(body)), body...)
+	return append(fmt.Appendf(nil, manifestHeader, FormatVersion, xxhash.Sum64(body)), body...), nil
+}
+
+func (m manifest) commit(d disk) error {
+	content, err := m.encode()
+	if err != nil {
+		return err
+	}
 	if err := replaceFile(d, manifestName, content); err != nil {
 		return fmt.Errorf("commit manifest: %w", err)
 	}
