@@ -19,6 +19,9 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO_DIRS := $(wildcard cmd fingerprint ingest api storage examples)
 FUZZTIME ?= 30s
 TEST_TIMEOUT ?= 30m
+POSTINGS ?= 1000000,10000000,50000000
+FAULTS ?= 100000
+KILLS ?= 1000
 
 .PHONY: help
 help: ## List the targets
@@ -52,10 +55,16 @@ generate: ## Generate the code that is made from api/openapi.yaml
 	@if grep -qs '^//go:generate' api/*.go; then go generate ./api; fi
 
 .PHONY: bench
-bench: ## Run every benchmark
+bench: ## Run every benchmark, and the index beside Pebble and bbolt (POSTINGS says how large)
 	@packages=$$(grep -rl --include='*_test.go' '^func Benchmark' $(GO_DIRS) | xargs -r -n 1 dirname | sort -u | sed 's|^|./|' || true); \
 	[ -n "$$packages" ] || { echo "There are no benchmarks" >&2; exit 0; }; \
 	SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) go test -run '^$$' -bench . -benchmem -timeout $(TEST_TIMEOUT) $$packages
+	cd storage/index/bench && go run . -postings $(POSTINGS)
+
+# A minute of this is in `make test`.
+.PHONY: torture
+torture: ## Have 100,000 operations of the disk fail and kill 1,000 processes that write to an index
+	go test -count=1 -timeout 2h -run 'TestFaults|TestCrash|TestModel' -v ./storage/index -args -faults $(FAULTS) -kills $(KILLS)
 
 .PHONY: eval
 eval: ## Measure how well edited leaks are found (SEALPRINT_CORPUS=DIR writes docs/quality.md)

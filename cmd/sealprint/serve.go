@@ -172,6 +172,13 @@ func openData(ctx context.Context, dir string, create bool, log *slog.Logger) (*
 	if d.index, err = index.Open(filepath.Join(dir, "index"), d.key.Params(), index.Options{Events: logEvents(log)}); err != nil {
 		return nil, errors.Join(fmt.Errorf("open index: %w", err), d.registry.Close())
 	}
+	// The folder is ours now: what is left of a backup that broke off goes.
+	stale, _ := filepath.Glob(filepath.Join(dir, "*-*.tmp"))
+	for _, path := range stale {
+		if err := os.RemoveAll(path); err != nil {
+			return nil, errors.Join(fmt.Errorf("remove what a backup left: %w", err), d.Close())
+		}
+	}
 	return d, nil
 }
 

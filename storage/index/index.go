@@ -212,6 +212,16 @@ func (ix *Index) loadSegments(v *view) error {
 // hold. That comes of a damaged segment whose sheets were appended anew and
 // that was restored afterwards.
 func (v *view) hideDuplicates() {
+	// Segments follow each other, mostly, and then there is nothing to compare.
+	sorted := slices.Clone(v.parts)
+	slices.SortFunc(sorted, func(a, b part) int { return cmp.Compare(a.first, b.first) })
+	apart := true
+	for i := 1; i < len(sorted); i++ {
+		apart = apart && sorted[i-1].last < sorted[i].first
+	}
+	if apart {
+		return
+	}
 	type copies struct {
 		ordinal    storage.Ordinal
 		part, slot int

@@ -3,6 +3,8 @@ package index
 import (
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -25,6 +27,23 @@ func TestModel(t *testing.T) {
 	for run := range uint64(4) {
 		t.Run(strconv.FormatUint(seed+run, 10), func(t *testing.T) { runModel(t, seed+run) })
 	}
+}
+
+// restore makes a folder of a backup.
+func restore(t *testing.T, ix *Index) string {
+	t.Helper()
+	dir := t.TempDir()
+	kept, err := ix.Backup(t.Context(), func(name string, content []byte) error {
+		return os.WriteFile(filepath.Join(dir, name), content, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ordinals, err := ix.Ordinals(t.Context())
+	if err != nil || !slices.Equal(kept, ordinals) && len(kept)+len(ordinals) > 0 {
+		t.Fatalf("backed up %v of %v, %v", kept, ordinals, err)
+	}
+	return dir
 }
 
 func runModel(t *testing.T, seed uint64) {
@@ -73,6 +92,11 @@ func runModel(t *testing.T, seed uint64) {
 			dead += int(stored.Postings - left.Postings)
 		case p < 57:
 			must(ix.Compact(ctx))
+		case p < 59:
+			dir = restore(t, ix)
+			must(ix.Close())
+			ix, err = Open(dir, storagetest.Params, options)
+			must(err)
 		case p < 62:
 			before, err := ix.Stats(ctx)
 			must(err, ix.Close())
