@@ -309,8 +309,11 @@ func (s *segment) find(hashes []fingerprint.Hash, visit func(i int, numbers list
 			p.fetched = data[(p.head+blockSize+p.rows*(1+tagBits))>>3]
 		}
 		for i, h := range batch {
+			if h>>fingerprint.HashBits != 0 {
+				continue // no hash
+			}
 			row, ok := s.search(&probes[i], uint64(h))
-			if !ok || h>>fingerprint.HashBits != 0 {
+			if !ok {
 				continue
 			}
 			f := &s.frames[int(h>>cellShift>>frameBits)]
