@@ -45,6 +45,7 @@ lint: $(STATICCHECK) ## Check formatting, vet, staticcheck, go.mod and generated
 	go vet ./...
 	$(STATICCHECK) ./...
 	go mod tidy -diff
+	cd storage/index/bench && go vet ./... && $(STATICCHECK) ./... && go mod tidy -diff
 	@# Compared with the tree and not with the last commit, so that it holds while a change is being written, too.
 	@sums() { find api -name '*.gen.go' -exec sha256sum {} + | sort; }; \
 	before=$$(sums); $(MAKE) --no-print-directory generate; \
