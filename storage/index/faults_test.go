@@ -71,6 +71,13 @@ func (d *simulated) step(operation string) (hit bool, err error) {
 	return true, []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT}[d.rng.IntN(3)]
 }
 
+// intact reports whether the fault is still to come.
+func (d *simulated) intact() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.countdown > 0
+}
+
 // simple is an operation that happens or does not.
 func (d *simulated) simple(operation string, do func() error) error {
 	d.mu.Lock()
@@ -291,24 +298,25 @@ func faultyLife(t *testing.T, seed uint64) error {
 		gone: map[storage.Ordinal]bool{}, maybe: map[storage.Ordinal]bool{}, next: 1,
 	}
 	options := Options{MemoryBudget: 1 << (8 + rng.IntN(6))}
-	for d.countdown > 0 {
+	for d.intact() {
 		ix, err := openOn(d, storagetest.Params, options)
 		if err != nil {
-			if d.countdown > 0 || errors.Is(err, storage.ErrCorrupt) {
+			if d.intact() || errors.Is(err, storage.ErrCorrupt) {
 				return fmt.Errorf("open: %w", err)
 			}
 			break
 		}
 		for range 1 + rng.IntN(25) {
-			if facts.change(t, rng, ix); d.countdown <= 0 {
+			if facts.change(t, rng, ix); !d.intact() {
 				break
 			}
 		}
 		// What was acknowledged is seen at once, whatever failed.
-		if err := facts.check(t, ix, false); err != nil {
+		err = facts.check(t, ix, false)
+		ix.Close()
+		if err != nil {
 			return fmt.Errorf("after %q failed, still open: %w", d.failed, err)
 		}
-		ix.Close()
 	}
 	// The disk works again, or the power is back; or first one and then the other.
 	d.countdown = -1
