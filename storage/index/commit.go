@@ -131,6 +131,8 @@ func (ix *Index) appendSegment(ctx context.Context, c *change) (done bool, err e
 	if err != nil {
 		return false, fmt.Errorf("write segment %s: %w", name, err)
 	}
+	// Once it is installed, a merge may take it away.
+	event := Event{Kind: Flushed, File: name, Postings: s.postings, Bytes: int64(len(s.data))}
 	stored := false
 	err = ix.install(nil, s, func(next *view, m *manifest) error {
 		next.direct++
@@ -160,7 +162,8 @@ func (ix *Index) appendSegment(ctx context.Context, c *change) (done bool, err e
 		return false, err
 	}
 	ix.merger.wake()
-	ix.options.Events(Event{Kind: Flushed, File: name, Postings: s.postings, Bytes: int64(len(s.data)), Took: time.Since(began)})
+	event.Took = time.Since(began)
+	ix.options.Events(event)
 	return true, nil
 }
 
