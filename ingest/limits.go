@@ -41,6 +41,28 @@ const (
 	// costs nothing to claim.
 	MaxPages = 5000
 
+	// MaxNesting bounds files in files: an attachment of a mail in an archive is two,
+	// and who forwards forwards makes three.
+	MaxNesting = 3
+
+	// MaxEntries bounds the entries of one archive. An office file has hundreds, an
+	// archive of a year's papers thousands.
+	MaxEntries = 10_000
+
+	// MaxInflatedBytes bounds what comes out of the compression of one file, all
+	// files inside it together.
+	MaxInflatedBytes = 512 << 20
+
+	// MaxInsideBytes bounds a file inside a file, which is held in memory while it is
+	// read, as are those that it lies in.
+	MaxInsideBytes = 64 << 20
+
+	// MaxRatio bounds what an entry of an archive may unpack to, in multiples of its
+	// packed size, from MinRatioBytes on. Markup packs to a tenth, an empty table to
+	// a hundredth; zeros to a thousandth, which is what bombs are made of.
+	MaxRatio      = 200
+	MinRatioBytes = 1 << 20
+
 	// ReaderMemory bounds what a reader process adds to the address space that it
 	// starts with; hostile files that go past this do not end at all.
 	ReaderMemory = 1 << 30

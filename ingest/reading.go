@@ -14,7 +14,8 @@ const (
 	StatusOK          Status = "ok"          // every page was read
 	StatusPartial     Status = "partial"     // some pages were not; the reason says which
 	StatusEncrypted   Status = "encrypted"   // needs a password
-	StatusNoText      Status = "no_text"     // readable, but holds no text (a scan, an empty file)
+	StatusNoText      Status = "no_text"     // readable, but holds no text (blank pages, an empty file)
+	StatusNeedsOCR    Status = "needs_ocr"   // pages are pictures, and there is nothing here to recognize their text with
 	StatusUnsupported Status = "unsupported" // a kind of file that no reader takes
 	StatusDamaged     Status = "damaged"     // not readable as what it claims to be
 	StatusLimit       Status = "limit"       // exceeds a limit; the reason names it
@@ -25,7 +26,7 @@ const (
 // others are reported and tried again the next time.
 func (s Status) Registered() bool {
 	switch s {
-	case StatusOK, StatusPartial, StatusEncrypted, StatusNoText:
+	case StatusOK, StatusPartial, StatusEncrypted, StatusNoText, StatusNeedsOCR:
 		return true
 	}
 	return false
@@ -41,14 +42,50 @@ type Reading struct {
 	Pages  []Page `json:"pages"`
 }
 
-// Page is one page of a file; a format without pages is one page, 1.
+// Page is one page of a file. What has no pages is cut where it has parts: a
+// sheet, a slide, the notes of a document, a file inside the file; what has no
+// parts either is one page, 1.
 type Page struct {
-	Number int    `json:"number"`
-	Text   string `json:"text"`
-	// Reader is the name and version of what read the page.
+	Number int `json:"number"`
+	// Part says what the page is where it is more than page Number of the file:
+	// "sheet 2", "notes", "attachment 1, page 3". It holds words of ours and
+	// numbers, never a name out of the file, for it is kept in clear.
+	Part string `json:"part,omitempty"`
+	// Text is what is fingerprinted. Where nobody can tell which of two readings of a
+	// page is right it holds both, one after the other.
+	Text string `json:"text"`
+	// Reader is the name and version of what read the page, or of both that did.
 	Reader string `json:"reader,omitempty"`
 	// Reason says why the page was not read, or not to its end; empty when it was.
 	Reason string `json:"reason,omitempty"`
+	// NeedsOCR is set on a page that is a picture, as far as its text was not
+	// recognized.
+	NeedsOCR bool `json:"needs_ocr,omitempty"`
+	// Gate is what decided how the page is read, for formats where that is in doubt.
+	Gate *Gate `json:"gate,omitempty"`
+}
+
+// Gate is what is measured of a page's text before it is believed. A text layer
+// may be wrong in ways that only look like text: letters of a font without a
+// table, lines drawn backwards, the mark of a scanning program.
+type Gate struct {
+	// Characters is how many characters there are, without spaces.
+	Characters int `json:"characters"`
+	// Unknown is the share of them that are no character of any script: replacements,
+	// controls, private use.
+	Unknown float64 `json:"unknown"`
+	// Letters is the share of letters and digits.
+	Letters float64 `json:"letters"`
+	// Words is the share of words that look like words of their language: vowels in
+	// Latin, common words in Arabic script. 1 where there are too few to tell.
+	Words float64 `json:"words"`
+	// Picture is the share of the page that pictures cover.
+	Picture float64 `json:"picture,omitempty"`
+	// Confidence is how sure the recognition was, of 100; 0 without it.
+	Confidence float64 `json:"confidence,omitempty"`
+	// Repaired says which repair of right-to-left text was made: "lines" that were
+	// drawn from left to right, or "words".
+	Repaired string `json:"repaired,omitempty"`
 }
 
 // Extractor reads files. Its implementation must survive every file: whatever

@@ -41,11 +41,11 @@ type Reader struct {
 	Name string
 	// Types are the media types that it reads.
 	Types []string
-	// Read emits the pages in ascending order and returns nil when the file
-	// ended, or what emit returned. A [Failure] says how else it ended; what
-	// any other error says is dropped, since it may repeat content. Read runs
-	// in the limited process and may panic.
-	Read func(f File, emit Emit) error
+	// Read hands the pages to out, in order, and returns nil when the file ended, or
+	// what out returned. A [Failure] says how else it ended; what any other error
+	// says is dropped, since it may repeat content. Read runs in the limited process
+	// and may panic.
+	Read func(f File, out *Output) error
 }
 
 // File is a file to read.
@@ -53,10 +53,6 @@ type File struct {
 	io.ReaderAt
 	Size int64
 }
-
-// Emit takes one page. The reader's name is filled in. An error, such as that
-// the text exceeds its limit, ends the reading and is returned by Read.
-type Emit func(ingest.Page) error
 
 // Readers returns all readers. The order does not matter.
 func Readers() []Reader {

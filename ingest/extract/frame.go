@@ -2,6 +2,7 @@ package extract
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ import (
 //
 //	ready  no labels                   once, when the child is limited
 //	media  media type                  once per file
-//	page   reader, reason; the rest is page number uint32 and text
+//	page   the page in JSON without its text; the rest is the text
 //	end    status, reason              once per file; no status: all was read
 const (
 	frameReady byte = 'r'
@@ -47,9 +48,13 @@ func appendFrame(b []byte, kind byte, labels []string, rest ...string) []byte {
 }
 
 func appendPage(b []byte, p ingest.Page) []byte {
-	var number [4]byte
-	binary.BigEndian.PutUint32(number[:], uint32(p.Number))
-	return appendFrame(b, framePage, []string{p.Reader, p.Reason}, string(number[:]), p.Text)
+	text := p.Text
+	p.Text = ""
+	head, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // there is nothing in a page that JSON cannot say
+	}
+	return appendFrame(b, framePage, []string{string(head)}, text)
 }
 
 // errFrame does not say what was wrong: nobody could mend it, and it may hold
@@ -100,7 +105,7 @@ type answer struct {
 // read collects frames until the end frame. After an error the answer holds
 // what was collected before.
 func (a *answer) read(r io.Reader) (*Failure, error) {
-	const overhead = 2*(2+maxLabelBytes) + 4
+	const overhead = 2 * (2 + maxLabelBytes)
 	for {
 		kind, body, err := readFrame(r, overhead+ingest.MaxTextBytes-a.bytes)
 		if err != nil {
@@ -130,16 +135,15 @@ func (a *answer) read(r io.Reader) (*Failure, error) {
 }
 
 func (a *answer) addPage(body []byte) error {
-	l, rest, err := labels(body, 2)
-	if err != nil || len(rest) < 4 || !utf8.Valid(rest[4:]) {
+	l, rest, err := labels(body, 1)
+	if err != nil || !utf8.Valid(rest) {
 		return errFrame
 	}
-	p := ingest.Page{
-		Number: int(binary.BigEndian.Uint32(rest)),
-		Text:   string(rest[4:]),
-		Reader: l[0],
-		Reason: l[1],
+	var p ingest.Page
+	if json.Unmarshal([]byte(l[0]), &p) != nil || p.Text != "" {
+		return errFrame
 	}
+	p.Text = string(rest)
 	if p.Number <= a.lastPage() || p.Number > ingest.MaxPages || a.bytes+len(p.Text) > ingest.MaxTextBytes {
 		return errFrame
 	}

@@ -12,12 +12,12 @@ import (
 	"github.com/sealprint/sealprint/ingest"
 )
 
-func readHTML(f File, emit Emit) error {
+func readHTML(f File, out *Output) error {
 	b, err := readAll(f)
 	if err != nil {
 		return err
 	}
-	return emit(ingest.Page{Number: 1, Text: htmlText(decodeHTML(b))})
+	return out.Page(ingest.Page{Text: htmlText(decodeHTML(b))})
 }
 
 // decodeHTML believes a byte order mark first, then UTF-8 that shows itself,

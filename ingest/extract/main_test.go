@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 // hostile makes a file that the hostile reader obeys.
 func hostile(commands string) string { return "GIF89a" + commands }
 
-func obey(f File, emit Emit) error {
+func obey(f File, out *Output) error {
 	b, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size))
 	if err != nil {
 		return err
@@ -36,13 +36,13 @@ func obey(f File, emit Emit) error {
 		switch command {
 		case "page":
 			page++
-			err = emit(ingest.Page{Number: page, Text: "a page of text\x00\xff"})
+			err = out.Page(ingest.Page{Text: "a page of text\x00\xff"})
 		case "bad":
 			page++
-			err = emit(ingest.Page{Number: page, Reason: "malformed content"})
+			err = out.Page(ingest.Page{Reason: "malformed content"})
 		case "big":
 			page++
-			err = emit(ingest.Page{Number: page, Text: strings.Repeat("x", ingest.MaxTextBytes*3/4)})
+			err = out.Page(ingest.Page{Text: strings.Repeat("x", ingest.MaxTextBytes*3/4)})
 		case "loop":
 			for start := time.Now(); time.Since(start) < time.Hour; {
 			}
@@ -65,8 +65,7 @@ func obey(f File, emit Emit) error {
 			// Claims a frame of 4 GB.
 			os.NewFile(socketFD, "parent").Write([]byte{framePage, 0xff, 0xff, 0xff, 0xff})
 		case "backwards":
-			page--
-			err = emit(ingest.Page{Number: page, Text: "x"})
+			err = out.send(ingest.Page{Number: page - 1, Text: "x"})
 		case "write":
 			out, werr := os.CreateTemp("", "")
 			if werr == nil {
@@ -81,7 +80,7 @@ func obey(f File, emit Emit) error {
 			wd, _ := os.Getwd()
 			status, _ := os.ReadFile("/proc/thread-self/status")
 			i := bytes.Index(status, []byte("NoNewPrivs:\t1"))
-			err = emit(ingest.Page{Number: page, Text: strings.Join(append(os.Environ(), wd, map[bool]string{true: "no new privileges"}[i >= 0]), "|")})
+			err = out.Page(ingest.Page{Text: strings.Join(append(os.Environ(), wd, map[bool]string{true: "no new privileges"}[i >= 0]), "|")})
 		}
 		if err != nil {
 			return err

@@ -19,21 +19,18 @@ var pdfMark = []byte("%PDF-")
 // other. The library panics on what it does not understand and follows any loop
 // that a file leads it into: panics are caught page by page, loops end when
 // their reads are used up, and for what remains there is the limited process.
-func readPDF(f File, emit Emit) error {
+func readPDF(f File, out *Output) error {
 	m := &meter{file: f.ReaderAt}
 	pages, err := openPDF(f, m)
 	if err != nil {
 		return err
 	}
-	for i, p := range pages[:min(len(pages), ingest.MaxPages)] {
+	for _, p := range pages {
 		m.refill()
 		text, reason := readPage(p)
-		if err := emit(ingest.Page{Number: i + 1, Text: text, Reason: reason}); err != nil {
+		if err := out.Page(ingest.Page{Text: text, Reason: reason}); err != nil {
 			return err
 		}
-	}
-	if len(pages) > ingest.MaxPages {
-		return failf(ingest.StatusLimit, "more than %d pages", ingest.MaxPages)
 	}
 	return nil
 }

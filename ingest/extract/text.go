@@ -15,7 +15,7 @@ import (
 	"github.com/sealprint/sealprint/ingest"
 )
 
-func readText(f File, emit Emit) error {
+func readText(f File, out *Output) error {
 	b, err := readAll(f)
 	if err != nil {
 		return err
@@ -24,7 +24,7 @@ func readText(f File, emit Emit) error {
 	if isBinary(text) {
 		return failf(ingest.StatusDamaged, "binary data after a beginning in text")
 	}
-	return emit(ingest.Page{Number: 1, Text: text})
+	return out.Page(ingest.Page{Text: text})
 }
 
 // readAll reads a file that is small enough to be decoded in memory.

@@ -1,7 +1,6 @@
 package extract
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -9,7 +8,6 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/gabriel-vasile/mimetype"
@@ -182,12 +180,16 @@ func receive() (r request, err error) {
 func serve(socket io.Writer, readers []Reader, req request) error {
 	defer req.file.Close()
 	f := File{ReaderAt: io.NewSectionReader(req.file, 0, req.size), Size: req.size}
-	out := &output{socket: socket}
-
+	send := func(frame []byte) error {
+		_, err := socket.Write(frame)
+		return err
+	}
 	mediaType := sniff(f)
-	out.send(appendFrame(nil, frameMedia, []string{mediaType}))
-
-	end := read(f, mediaType, readers, out)
+	if err := send(appendFrame(nil, frameMedia, []string{mediaType})); err != nil {
+		return err
+	}
+	out := newOutput(readers, func(p ingest.Page) error { return send(appendPage(nil, p)) })
+	end := out.read(f, mediaType)
 	if out.err != nil {
 		return out.err
 	}
@@ -195,55 +197,5 @@ func serve(socket io.Writer, readers []Reader, req request) error {
 	if end != nil {
 		status, reason = string(end.Status), end.Reason
 	}
-	out.send(appendFrame(nil, frameEnd, []string{status, reason}))
-	return out.err
-}
-
-func read(f File, mediaType string, readers []Reader, out *output) (end *Failure) {
-	if mediaType == emptyType {
-		return failf(ingest.StatusNoText, "the file is empty")
-	}
-	i := slices.IndexFunc(readers, func(r Reader) bool { return slices.Contains(r.Types, mediaType) })
-	if i < 0 {
-		i = slices.IndexFunc(readers, func(r Reader) bool { return isText(mediaType) && slices.Contains(r.Types, textType) })
-	}
-	if i < 0 {
-		return failf(ingest.StatusUnsupported, "no reader for %s", mediaType)
-	}
-	defer func() {
-		if recover() != nil {
-			end = failf(ingest.StatusDamaged, "not readable as %s", mediaType)
-		}
-	}()
-	out.reader = readers[i].Name
-	err := readers[i].Read(f, out.emit)
-	if err == nil || errors.As(err, &end) {
-		return end
-	}
-	return failf(ingest.StatusDamaged, "not readable as %s", mediaType)
-}
-
-// output sends pages and remembers that it could not.
-type output struct {
-	socket io.Writer
-	reader string
-	bytes  int
-	err    error
-}
-
-func (o *output) emit(p ingest.Page) error {
-	p.Reader = o.reader
-	p.Text = clean(p.Text)
-	o.bytes += len(p.Text)
-	if o.bytes > ingest.MaxTextBytes {
-		return failf(ingest.StatusLimit, "more than %d MB of text", ingest.MaxTextBytes>>20)
-	}
-	o.send(appendPage(nil, p))
-	return o.err
-}
-
-func (o *output) send(frame []byte) {
-	if o.err == nil {
-		_, o.err = o.socket.Write(frame)
-	}
+	return send(appendFrame(nil, frameEnd, []string{status, reason}))
 }

@@ -1,0 +1,131 @@
+package extract
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/sealprint/sealprint/ingest"
+)
+
+// Output takes what readers find in a file, and has the files read that lie
+// inside it. What all of them may spend together is counted here, so that no
+// nesting multiplies it.
+type Output struct {
+	readers []Reader
+	send    func(ingest.Page) error
+	err     error // of send: nobody listens
+
+	// Of the file that is being read now, which may lie in others:
+	reader string
+	part   string
+	depth  int
+
+	pages    int   // so far
+	text     int   // bytes, so far
+	inflated int64 // bytes that came out of compression, so far
+}
+
+func newOutput(readers []Reader, send func(ingest.Page) error) *Output {
+	return &Output{readers: readers, send: send}
+}
+
+// Page takes the next page: its text, or the reason why it has none. Number and
+// reader are filled in, and the part is completed by where the file lies. An
+// error, such as that the text exceeds its limit, is to be returned by the reader.
+func (o *Output) Page(p ingest.Page) error {
+	if o.pages == ingest.MaxPages {
+		return failf(ingest.StatusLimit, "more than %d pages", ingest.MaxPages)
+	}
+	p.Text = clean(p.Text)
+	if o.text += len(p.Text); o.text > ingest.MaxTextBytes {
+		return failf(ingest.StatusLimit, "more than %d MB of text", ingest.MaxTextBytes>>20)
+	}
+	o.pages++
+	p.Number = o.pages
+	p.Part = join(o.part, p.Part)
+	if p.Reader == "" {
+		p.Reader = o.reader
+	}
+	o.err = o.send(p)
+	return o.err
+}
+
+// Inside reads a file that lies in the one that is being read: an attachment, an
+// entry of an archive. Its pages come next; part, such as "attachment 2", says
+// where they are. A file that cannot be read is a page with the reason, and harms
+// nothing around it. An error is to be returned by the reader.
+func (o *Output) Inside(part string, f File) error {
+	outer := *o
+	defer func() { o.reader, o.part, o.depth = outer.reader, outer.part, outer.depth }()
+	o.part, o.depth = join(outer.part, part), outer.depth+1
+
+	var end *Failure
+	if o.depth > ingest.MaxNesting {
+		end = failf(ingest.StatusLimit, "files in files over %d deep", ingest.MaxNesting)
+	} else {
+		end = o.read(f, sniff(f))
+	}
+	switch {
+	case o.err != nil:
+		return o.err
+	case end == nil || end.Status == ingest.StatusNoText:
+		return nil
+	case end.Status == ingest.StatusLimit:
+		// It was used up by all files together, and the next would use more of it.
+		return end
+	}
+	o.part = outer.part
+	return o.Page(ingest.Page{Part: part, Reason: fmt.Sprintf("%s: %s", end.Status, end.Reason)})
+}
+
+// Inflate meters what comes out of compression. Reading more than all files
+// together may inflate fails with a [Failure].
+func (o *Output) Inflate(r io.Reader) io.Reader { return &inflating{r, o} }
+
+type inflating struct {
+	r io.Reader
+	o *Output
+}
+
+func (i *inflating) Read(p []byte) (int, error) {
+	n, err := i.r.Read(p)
+	if i.o.inflated += int64(n); i.o.inflated > ingest.MaxInflatedBytes {
+		return 0, failf(ingest.StatusLimit, "over %d MB when unpacked", ingest.MaxInflatedBytes>>20)
+	}
+	return n, err
+}
+
+// read reads one file with the reader of its type, and returns how it ended if it
+// was not by the end of the file.
+func (o *Output) read(f File, mediaType string) (end *Failure) {
+	if mediaType == emptyType {
+		return failf(ingest.StatusNoText, "the file is empty")
+	}
+	i := slices.IndexFunc(o.readers, func(r Reader) bool { return slices.Contains(r.Types, mediaType) })
+	if i < 0 {
+		i = slices.IndexFunc(o.readers, func(r Reader) bool { return isText(mediaType) && slices.Contains(r.Types, textType) })
+	}
+	if i < 0 {
+		return failf(ingest.StatusUnsupported, "no reader for %s", mediaType)
+	}
+	defer func() {
+		if recover() != nil {
+			end = failf(ingest.StatusDamaged, "not readable as %s", mediaType)
+		}
+	}()
+	o.reader = o.readers[i].Name
+	err := o.readers[i].Read(f, o)
+	if err == nil || errors.As(err, &end) {
+		return end
+	}
+	return failf(ingest.StatusDamaged, "not readable as %s", mediaType)
+}
+
+func join(part, inner string) string {
+	if part == "" || inner == "" {
+		return part + inner
+	}
+	return part + ", " + inner
+}
