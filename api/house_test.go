@@ -44,10 +44,10 @@ var readers *extract.Pool
 
 // TestMain makes the test binary its own reader of files, as the program is.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == extract.WorkerArg {
-		os.Exit(extract.Worker(extract.Readers()))
+	if code, is := extract.Child(os.Args); is {
+		os.Exit(code)
 	}
-	readers = extract.NewPool(extract.Command(), 2)
+	readers = extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: 2})
 	code := m.Run()
 	if err := readers.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

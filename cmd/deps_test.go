@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"ingest":                      {"fingerprint", "storage"},
 	"ingest/source":               {"ingest"},
 	"ingest/source/sourcetest":    {},
-	"ingest/extract":              {"ingest"},
+	"ingest/extract":              {"fingerprint", "ingest"},
 	"api":                         {"api/auth", "fingerprint", "fingerprint/match", "storage"},
 	"api/auth":                    {"storage"},
 	"api/client":                  {},
@@ -38,6 +38,7 @@ var modules = map[string][]string{
 	"github.com/dchest/siphash":           {"fingerprint"},                               // the keyed function
 	"github.com/gabriel-vasile/mimetype":  {"ingest/extract"},                            // types by content
 	"github.com/getkin/kin-openapi":       {"api"},                                       // requests against openapi.yaml
+	"github.com/klippa-app/go-pdfium":     {"ingest/extract"},                            // PDFium, in WebAssembly
 	"github.com/labstack/echo/v4":         {"api"},                                       // HTTP
 	"github.com/ledongthuc/pdf":           {"ingest/extract"},                            // PDF
 	"github.com/minio/minio-go/v7":        {"ingest/source", "ingest/source/sourcetest"}, // S3
@@ -45,6 +46,7 @@ var modules = map[string][]string{
 	"github.com/prometheus/client_golang": {"api"},                                       // metrics
 	"github.com/schollz/progressbar/v3":   {"cmd/sealprint"},                             // the bar
 	"github.com/spf13/cobra":              {"cmd/sealprint"},                             // the command line
+	"github.com/tetratelabs/wazero":       {"ingest/extract"},                            // the machine of PDFium
 	"go.yaml.in/yaml/v3":                  {"cmd/sealprint"},                             // the settings
 	"golang.org/x/net":                    {"ingest/extract"},                            // HTML
 	"golang.org/x/sync":                   {"api", "ingest"},                             // weighted semaphores

@@ -63,9 +63,10 @@ const (
 	MaxRatio      = 200
 	MinRatioBytes = 1 << 20
 
-	// ReaderMemory bounds what a reader process adds to the address space that it
-	// starts with; hostile files that go past this do not end at all.
-	ReaderMemory = 1 << 30
+	// ReaderMemory bounds what a reader process may write to, beyond what it starts
+	// with: EngineMemory, and about as much again for its own heap. Hostile files that
+	// go past this do not end at all.
+	ReaderMemory = 480 << 20
 
 	// ReaderCPU bounds the processor time that a reader spends on one file. A
 	// born-digital page takes about 6 ms, so it is enough for MaxPages.
@@ -79,7 +80,91 @@ const (
 	// replaced, so that what one file leaves behind reaches few others.
 	ReaderFiles = 200
 
+	// EngineMemory bounds the memory of the WebAssembly machine in which PDFium runs,
+	// inside the reader process. A page of 300 dpi takes 9 MB of it, its pictures about
+	// as much again for each.
+	EngineMemory = 256 << 20
+
+	// MaxAnnotations is how many annotations of a page are read. A form has some dozens
+	// of fields on a page.
+	MaxAnnotations = 1000
+
+	// MaxPageObjects is how many objects of a page of a PDF are looked at to see what
+	// the page is made of. A page of text has some hundreds.
+	MaxPageObjects = 2000
+
+	// MaxRules is how many drawings a page may have that is no picture: rules,
+	// frames and the bars of a letterhead. Text that was turned into outlines has
+	// hundreds.
+	MaxRules = 60
+
+	// MinLayer is how many characters of text a page with pictures or drawings needs to
+	// be one of text. A scanning program leaves its name on every page.
+	MinLayer = 25
+
+	// MinScanLayer is the same for a page that a picture fills: a header or a stamp
+	// with a number was put over the scan.
+	MinScanLayer = 200
+
+	// RenderTime bounds the drawing of one page, which takes a tenth of a second, and
+	// OCRTime its recognition, which takes one or two. Both together are what a page
+	// may add to ReaderTime.
+	RenderTime = 5 * time.Second
+	OCRTime    = 10 * time.Second
+
+	// MaxDrawFailures is how many pages of a file may end the process that draws them
+	// before the rest is left alone.
+	MaxDrawFailures = 8
+
+	// OCRResolution is at how many dots an inch pages are drawn to be recognized.
+	OCRResolution = 300
+
+	// MaxOCRPixels bounds a picture that is recognized: A3 at 300 dots an inch.
+	MaxOCRPixels = 18 << 20
+
 	// ReaderStack bounds the stack of a reader: a cyclic file must hit it long
 	// before the address space is gone.
 	ReaderStack = 64 << 20
+
+	// SniffBytes is how much of a file is looked at to find its type. Office
+	// files name theirs within the first entries of the archive.
+	SniffBytes = 16 << 10
+
+	// MaxMarkupBytes bounds a text or HTML file. UTF-16 takes twice the bytes of
+	// its text, and markup about as many again as the text.
+	MaxMarkupBytes = 64 << 20
+
+	// MaxLabelBytes bounds each media type, reader name and reason.
+	MaxLabelBytes = 512
+
+	// MaxTreeDepth bounds the page tree of a PDF, which is balanced as tools
+	// make it and may be cyclic as attackers do.
+	MaxTreeDepth = 64
+
+	// MaxContentBytes bounds the drawing instructions of one page, or of one form
+	// on it. Maps and plans take some megabytes.
+	MaxContentBytes = 32 << 20
+
+	// MaxFormDepth bounds the forms within forms of a PDF. Stamps on stamps are
+	// two or three.
+	MaxFormDepth = 8
+
+	// MaxPageReads bounds the bytes that the PDF reader asks of the file for one
+	// page, or for opening it. Fonts and object streams are read again for every
+	// page, yet no page of our corpora takes a megabyte; a loop takes all that it
+	// gets, this much in a quarter of a second.
+	MaxPageReads = 32 << 20
+
+	// MaxDescriptors of a child: standard streams, the socket, one file, and
+	// what the runtime needs to wait.
+	MaxDescriptors = 16
+
+	// StartTime bounds the start of a child, and EndTime its end after its
+	// answer broke off: both are milliseconds on an idle machine.
+	StartTime = 20 * time.Second
+	EndTime   = 2 * time.Second
+
+	// MaxStderrBytes is how much of a child's last words is looked at to tell
+	// how it ended. The runtime names the cause first.
+	MaxStderrBytes = 4 << 10
 )

@@ -30,8 +30,8 @@ const victim = "SEALPRINT_TEST_INGEST_VICTIM"
 
 // TestMain makes the test binary its own reader, as the program is.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == extract.WorkerArg {
-		os.Exit(extract.Worker(extract.Readers()))
+	if code, is := extract.Child(os.Args); is {
+		os.Exit(code)
 	}
 	if what := os.Getenv(victim); what != "" {
 		err := victims[what](context.Background(), os.Getenv(victimDir))
@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 // pool is the readers of all tests.
-var pool = sync.OnceValue(func() *extract.Pool { return extract.NewPool(extract.Command(), 2) })
+var pool = sync.OnceValue(func() *extract.Pool { return extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: 2}) })
 
 // aKey is the secret key of all tests.
 var aKey = func() *fingerprint.Key {

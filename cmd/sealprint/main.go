@@ -22,8 +22,8 @@ var version = "dev"
 
 func main() {
 	// A reader process is limited before anything else happens in it.
-	if len(os.Args) > 1 && os.Args[1] == extract.WorkerArg {
-		os.Exit(extract.Worker(extract.Readers()))
+	if code, is := extract.Child(os.Args); is {
+		os.Exit(code)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -80,7 +80,7 @@ text shows one of them, which, and where.
   sealprint register ./memos --department finance   register a folder
   sealprint match post.txt                          look a text up
 
-All commands but serve talk to the server at SEALPRINT_URL (default
+All commands but serve and extract talk to the server at SEALPRINT_URL (default
 http://127.0.0.1:8080) with the API key in SEALPRINT_API_KEY or --key-file.
 
 Exit codes: 0 ok; 1 an unauthorized match (match --exit-code); 2 usage; 3 some
@@ -91,7 +91,7 @@ items failed; 4 not allowed; 5 unavailable; 130 interrupted.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(serveCommand(c), registerCommand(c), matchCommand(c), documentCommand(c), indexCommand(c), backupCommand(c), restoreCommand(c))
+	root.AddCommand(serveCommand(c), registerCommand(c), matchCommand(c), documentCommand(c), indexCommand(c), extractCommand(c), backupCommand(c), restoreCommand(c))
 	return root
 }
 

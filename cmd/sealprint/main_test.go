@@ -24,8 +24,8 @@ import (
 const runMain = "SEALPRINT_TEST_RUN_MAIN"
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == extract.WorkerArg {
-		os.Exit(extract.Worker(extract.Readers()))
+	if code, is := extract.Child(os.Args); is {
+		os.Exit(code)
 	}
 	if os.Getenv(runMain) != "" {
 		main()

@@ -77,7 +77,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 		return err
 	}
 
-	pool := extract.NewPool(extract.Command(), runtime.NumCPU())
+	pool := extract.NewPool(extract.Options{Cache: filepath.Join(s.Data, "cache"), Workers: runtime.NumCPU()})
 	closers = append(closers, pool)
 	config := ingest.Config{Index: store.index, Registry: store.registry, Extractor: pool, Key: store.key}
 	if s.Archive != nil {

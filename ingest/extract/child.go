@@ -50,7 +50,7 @@ func start(ctx context.Context, command []string) (*child, error) {
 	c.cmd.Dir = "/"
 	c.cmd.ExtraFiles = []*os.File{theirs}
 	c.cmd.Stderr = c.stderr
-	c.cmd.WaitDelay = endTime
+	c.cmd.WaitDelay = ingest.EndTime
 	// An interrupt from the terminal is for the server, which ends its children
 	// in its own time.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -64,7 +64,7 @@ func start(ctx context.Context, command []string) (*child, error) {
 	}
 
 	defer context.AfterFunc(ctx, c.kill)()
-	conn.SetDeadline(time.Now().Add(startTime))
+	conn.SetDeadline(time.Now().Add(ingest.StartTime))
 	kind, _, err := readFrame(conn, 0)
 	if err != nil || kind != frameReady {
 		c.stop()
@@ -94,10 +94,22 @@ func startUnprivileged(cmd *exec.Cmd) error {
 	return <-started
 }
 
-// read has the child read one file. An error is none of the file's. After it
-// the child may have ended.
-func (c *child) read(ctx context.Context, file *os.File, size int64, cpu, wall time.Duration) (*answer, *Failure, error) {
-	readOnly, err := reopen(file)
+// task is one pass over a file.
+type task struct {
+	file    *os.File
+	size    int64
+	careful bool
+	cpu     time.Duration // until the end, or the first picture
+	wall    time.Duration
+	wanted  pageSet // nil: the text
+	// show takes a picture, and is not hurried; until it returns no other is read.
+	show func(number int, g gray)
+}
+
+// run has the child read one file. An error is none of the file's. After it the
+// child may have ended.
+func (c *child) run(ctx context.Context, t task) (*answer, *Failure, error) {
+	readOnly, err := reopen(t.file)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -106,8 +118,10 @@ func (c *child) read(ctx context.Context, file *os.File, size int64, cpu, wall t
 	c.files++
 	a := &answer{}
 	living := context.AfterFunc(ctx, c.kill)
-	c.conn.SetDeadline(time.Now().Add(wall))
-	end, err := c.exchange(a, request{file: readOnly, size: size, cpu: uint32(max(cpu.Seconds(), 1))})
+	c.conn.SetDeadline(time.Now().Add(t.wall))
+	end, err := c.exchange(a, t, request{
+		file: readOnly, size: t.size, careful: t.careful, cpu: uint32(max(t.cpu.Seconds(), 1)), wanted: t.wanted,
+	})
 	if !living() || err != nil {
 		c.ended = true
 	}
@@ -117,20 +131,26 @@ func (c *child) read(ctx context.Context, file *os.File, size int64, cpu, wall t
 	case ctx.Err() != nil:
 		return nil, nil, ctx.Err()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return a, failf(ingest.StatusLimit, "time limit of %gs", wall.Seconds()), nil
+		return a, failf(ingest.StatusLimit, "time limit of %gs", t.wall.Seconds()), nil
 	case errors.Is(err, errFrame):
 		c.crashed = true
 		return a, failf(ingest.StatusDamaged, "reader ended: malformed answer"), nil
 	}
-	return a, c.fate(cpu), nil
+	return a, c.fate(t.cpu), nil
 }
 
-func (c *child) exchange(a *answer, r request) (*Failure, error) {
+func (c *child) exchange(a *answer, t task, r request) (*Failure, error) {
 	rights := unix.UnixRights(int(r.file.Fd()))
 	if _, _, err := c.conn.WriteMsgUnix(r.encode(), rights, nil); err != nil {
 		return nil, err
 	}
-	return a.read(c.conn)
+	if t.wanted == nil {
+		return a.read(c.conn)
+	}
+	return readPictures(c.conn, func(number int, g gray) {
+		t.show(number, g)
+		c.conn.SetDeadline(time.Now().Add(ingest.RenderTime))
+	})
 }
 
 // reopen returns the same file with a cursor of its own, and read-only: a
@@ -153,7 +173,7 @@ func reopen(file *os.File) (*os.File, error) {
 
 // fate says how a child ended that did not finish its answer.
 func (c *child) fate(cpu time.Duration) *Failure {
-	slow := time.AfterFunc(endTime, c.kill)
+	slow := time.AfterFunc(ingest.EndTime, c.kill)
 	defer slow.Stop()
 	c.wait()
 
@@ -185,7 +205,7 @@ type lastWords struct {
 }
 
 func (w *lastWords) Write(p []byte) (int, error) {
-	w.buf = append(w.buf, p[:min(len(p), maxStderrBytes-len(w.buf))]...)
+	w.buf = append(w.buf, p[:min(len(p), ingest.MaxStderrBytes-len(w.buf))]...)
 	return len(p), nil
 }
 

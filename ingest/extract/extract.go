@@ -24,6 +24,9 @@
 // warm one died, a new one reads the file once more, so that a status never
 // depends on the files that happened to come earlier.
 //
+// Pages that are pictures are drawn by a child and recognized by Tesseract, in a
+// process of its own with the same kind of limits.
+//
 // To read another kind of file, write a [Reader] and add it to [Readers].
 package extract
 
@@ -54,10 +57,12 @@ type File struct {
 	Size int64
 }
 
-// Readers returns all readers. The order does not matter.
-func Readers() []Reader {
+// Readers returns all readers. The order does not matter. Cache is the folder in
+// which [Pool.Warm] left compiled code; without it some of it is compiled when it is
+// first needed, which takes seconds.
+func Readers(cache string) []Reader {
 	return []Reader{
-		{Name: "pdf 1, ledongthuc 2026-09-07", Types: []string{"application/pdf"}, Read: readPDF},
+		{Name: pdfReader, Types: []string{"application/pdf"}, Read: readPDF(&engine{cache: cache})},
 		{Name: "html 1", Types: []string{"text/html", "application/xhtml+xml"}, Read: readHTML},
 		{Name: "text 1", Types: []string{"text/plain"}, Read: readText},
 	}

@@ -22,11 +22,13 @@ import (
 //	ready  no labels                   once, when the child is limited
 //	media  media type                  once per file
 //	page   the page in JSON without its text; the rest is the text
+//	image  no labels; the rest is page number, width, height, each uint32, and pixels
 //	end    status, reason              once per file; no status: all was read
 const (
 	frameReady byte = 'r'
 	frameMedia byte = 'm'
 	framePage  byte = 'p'
+	frameImage byte = 'i'
 	frameEnd   byte = 'e'
 )
 
@@ -36,7 +38,7 @@ func appendFrame(b []byte, kind byte, labels []string, rest ...string) []byte {
 	start := len(b)
 	b = append(b, kind, 0, 0, 0, 0)
 	for _, l := range labels {
-		l = l[:min(len(l), maxLabelBytes)]
+		l = l[:min(len(l), ingest.MaxLabelBytes)]
 		b = binary.BigEndian.AppendUint16(b, uint16(len(l)))
 		b = append(b, l...)
 	}
@@ -86,7 +88,7 @@ func labels(body []byte, n int) (found []string, rest []byte, err error) {
 		}
 		size := int(binary.BigEndian.Uint16(body))
 		body = body[2:]
-		if size > len(body) || size > maxLabelBytes || !utf8.Valid(body[:size]) {
+		if size > len(body) || size > ingest.MaxLabelBytes || !utf8.Valid(body[:size]) {
 			return nil, nil, errFrame
 		}
 		found = append(found, string(body[:size]))
@@ -105,7 +107,7 @@ type answer struct {
 // read collects frames until the end frame. After an error the answer holds
 // what was collected before.
 func (a *answer) read(r io.Reader) (*Failure, error) {
-	const overhead = 2 * (2 + maxLabelBytes)
+	const overhead = 2 * (2 + ingest.MaxLabelBytes)
 	for {
 		kind, body, err := readFrame(r, overhead+ingest.MaxTextBytes-a.bytes)
 		if err != nil {
@@ -171,19 +173,90 @@ func endOf(status, reason string) (*Failure, error) {
 
 // The parent's side is one fixed message per file, with the descriptor beside it.
 type request struct {
-	size int64
-	cpu  uint32 // seconds
-	file *os.File
+	size    int64
+	cpu     uint32 // seconds
+	careful bool
+	wanted  pageSet // nil: the text
+	file    *os.File
 }
 
-const requestBytes = 12
+// pageSet is a set of page numbers.
+type pageSet []byte
+
+const pageSetBytes = ingest.MaxPages/8 + 1
+
+func (s pageSet) has(page int) bool { return s[page/8]&(1<<(page%8)) != 0 }
+func (s pageSet) add(page int)      { s[page/8] |= 1 << (page % 8) }
+
+const requestBytes = 14 + pageSetBytes
 
 func (r request) encode() []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(r.size))
-	return binary.BigEndian.AppendUint32(b, r.cpu)
+	b = binary.BigEndian.AppendUint32(b, r.cpu)
+	b = append(b, flag(r.careful), flag(r.wanted != nil))
+	return append(append(b, r.wanted...), make([]byte, requestBytes)...)[:requestBytes]
 }
 
 func (r *request) decode(b []byte) {
 	r.size = int64(binary.BigEndian.Uint64(b))
 	r.cpu = binary.BigEndian.Uint32(b[8:])
+	r.careful = b[12] != 0
+	if b[13] != 0 {
+		r.wanted = b[14:]
+	}
+}
+
+func flag(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func imageFrame(number int, g gray) []byte {
+	var head [12]byte
+	binary.BigEndian.PutUint32(head[:], uint32(number))
+	binary.BigEndian.PutUint32(head[4:], uint32(g.W))
+	binary.BigEndian.PutUint32(head[8:], uint32(g.H))
+	return appendFrame(nil, frameImage, nil, string(head[:]), string(g.Pix))
+}
+
+func parseImage(body []byte) (number int, g gray, err error) {
+	if len(body) < 12 {
+		return 0, gray{}, errFrame
+	}
+	number = int(binary.BigEndian.Uint32(body))
+	w, h := uint64(binary.BigEndian.Uint32(body[4:])), uint64(binary.BigEndian.Uint32(body[8:]))
+	g = gray{int(w), int(h), body[12:]}
+	if w*h != uint64(len(g.Pix)) || number < 1 || number > ingest.MaxPages {
+		return 0, gray{}, errFrame
+	}
+	return number, g, nil
+}
+
+// readPictures reads the frames of a pass for pictures.
+func readPictures(r io.Reader, show func(number int, g gray)) (*Failure, error) {
+	for {
+		kind, body, err := readFrame(r, 12+ingest.MaxOCRPixels+2*(2+ingest.MaxLabelBytes))
+		if err != nil {
+			return nil, err
+		}
+		switch kind {
+		case frameMedia: // said before
+		case frameImage:
+			number, g, err := parseImage(body)
+			if err != nil {
+				return nil, err
+			}
+			show(number, g)
+		case frameEnd:
+			l, rest, err := labels(body, 2)
+			if err != nil || len(rest) > 0 {
+				return nil, errFrame
+			}
+			return endOf(l[0], l[1])
+		default:
+			return nil, errFrame
+		}
+	}
 }

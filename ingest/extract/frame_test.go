@@ -55,7 +55,7 @@ func TestMalformedAnswers(t *testing.T) {
 func TestLongLabelsAreCut(t *testing.T) {
 	b := appendFrame(nil, frameEnd, []string{"limit", strings.Repeat("x", 1<<20)})
 	end, err := new(answer).read(bytes.NewReader(b))
-	if err != nil || len(end.Reason) != maxLabelBytes {
+	if err != nil || len(end.Reason) != ingest.MaxLabelBytes {
 		t.Errorf("got %v, %v", end, err)
 	}
 }

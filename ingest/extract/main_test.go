@@ -17,14 +17,22 @@ import (
 // TestMain makes the test binary its own reader, as the program is, with one
 // reader more: it does what the file says.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == WorkerArg {
-		os.Exit(Worker(append(Readers(), Reader{Name: "hostile 1", Types: []string{"image/gif"}, Read: obey})))
+	if code, is := childWith(os.Args, func(cache string) []Reader {
+		return append(Readers(cache), Reader{Name: "hostile 1", Types: []string{hostileType}, Read: obey})
+	}); is {
+		os.Exit(code)
 	}
 	os.Exit(m.Run())
 }
 
-// hostile makes a file that the hostile reader obeys.
-func hostile(commands string) string { return "GIF89a" + commands }
+// hostile makes a file that the hostile reader obeys: of a type that no other
+// reader takes.
+func hostile(commands string) string { return hostileMark + commands }
+
+const (
+	hostileMark = "!<arch>\n"
+	hostileType = "application/x-archive"
+)
 
 func obey(f File, out *Output) error {
 	b, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size))
@@ -32,7 +40,7 @@ func obey(f File, out *Output) error {
 		return err
 	}
 	page := 0
-	for _, command := range strings.Fields(string(b[len("GIF89a"):])) {
+	for _, command := range strings.Fields(string(b[len(hostileMark):])) {
 		switch command {
 		case "page":
 			page++

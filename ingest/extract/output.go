@@ -12,10 +12,16 @@ import (
 // Output takes what readers find in a file, and has the files read that lie
 // inside it. What all of them may spend together is counted here, so that no
 // nesting multiplies it.
+//
+// A file is read once for its text. If there are pages that have to be recognized
+// it is read once more for their pictures, and nothing else is sent then.
 type Output struct {
 	readers []Reader
+	careful bool // one reader has died of this file: only those in a machine of their own
 	send    func(ingest.Page) error
-	err     error // of send: nobody listens
+	wanted  pageSet // whose pictures; nil: the text is
+	show    func(number int, g gray) error
+	err     error // of send and show: nobody listens
 
 	// Of the file that is being read now, which may lie in others:
 	reader string
@@ -25,10 +31,6 @@ type Output struct {
 	pages    int   // so far
 	text     int   // bytes, so far
 	inflated int64 // bytes that came out of compression, so far
-}
-
-func newOutput(readers []Reader, send func(ingest.Page) error) *Output {
-	return &Output{readers: readers, send: send}
 }
 
 // Page takes the next page: its text, or the reason why it has none. Number and
@@ -48,9 +50,33 @@ func (o *Output) Page(p ingest.Page) error {
 	if p.Reader == "" {
 		p.Reader = o.reader
 	}
-	o.err = o.send(p)
+	if !o.drawing() {
+		o.err = o.send(p)
+	}
 	return o.err
 }
+
+// Picture takes a page that has to be recognized, with what text it has besides.
+// draw makes its picture, when it is asked for.
+func (o *Output) Picture(p ingest.Page, draw func() (gray, error)) error {
+	p.NeedsOCR = true
+	if err := o.Page(p); err != nil || !o.drawing() || !o.wanted.has(o.pages) {
+		return err
+	}
+	var g gray
+	var err error
+	if failed := try(func() { g, err = draw() }); failed != nil || err != nil {
+		g = gray{} // what cannot be drawn shows nothing
+	} else {
+		g, _ = prepare(g)
+	}
+	o.err = o.show(o.pages, g)
+	return o.err
+}
+
+// drawing reports whether pictures are wanted and text is not: a reader that knows
+// its pages without reading them hands them over as pictures.
+func (o *Output) drawing() bool { return o.wanted != nil }
 
 // Inside reads a file that lies in the one that is being read: an attachment, an
 // entry of an archive. Its pages come next; part, such as "attachment 2", says

@@ -10,29 +10,220 @@ import (
 
 	"github.com/ledongthuc/pdf"
 
+	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/ingest"
 )
 
 var pdfMark = []byte("%PDF-")
 
-// readPDF reads the text layer page by page, so that one bad page harms no
-// other. The library panics on what it does not understand and follows any loop
-// that a file leads it into: panics are caught page by page, loops end when
-// their reads are used up, and for what remains there is the limited process.
-func readPDF(f File, out *Output) error {
-	m := &meter{file: f.ReaderAt}
-	pages, err := openPDF(f, m)
-	if err != nil {
-		return err
+// A PDF is read page by page by a cascade: the text layer by ledongthuc/pdf, which
+// is quick; where that is doubtful, by PDFium, too, which knows more of the
+// format; and where neither finds text that can be believed, the page is drawn and
+// recognized. What ledongthuc/pdf does not understand it panics on, and it follows
+// any loop that a file leads it into: panics are caught page by page, loops end
+// when their reads are used up, and for what remains there is the limited process.
+type pdfFile struct {
+	file   File
+	meter  *meter
+	first  []pdf.Page // as ledongthuc/pdf finds them
+	engine *engine
+	second *document // in PDFium, once it is needed
+	failed error     // why it cannot be
+}
+
+const pdfReader = "pdf 2, ledongthuc 2026-09-07"
+
+func readPDF(e *engine) func(File, *Output) error {
+	return func(f File, out *Output) error {
+		p := &pdfFile{file: f, meter: &meter{file: f.ReaderAt}, engine: e}
+		defer p.close()
+		return p.read(out)
 	}
-	for _, p := range pages {
-		m.refill()
-		text, reason := readPage(p)
-		if err := out.Page(ingest.Page{Text: text, Reason: reason}); err != nil {
+}
+
+func (p *pdfFile) read(out *Output) error {
+	var err error
+	if !out.careful {
+		p.first, err = openPDF(p.file, p.meter)
+	}
+	if len(p.first) == 0 && !p.open() {
+		var end *Failure
+		if errors.As(err, &end) && end.Status == ingest.StatusEncrypted {
+			return err
+		}
+		return p.failed
+	}
+	for i := 0; i < len(p.first) || p.second != nil && p.second.has(i); i++ {
+		if err := p.page(i, out); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// open opens the file in PDFium, if it was not tried yet.
+func (p *pdfFile) open() bool {
+	if p.second == nil && p.failed == nil {
+		p.second, p.failed = p.engine.open(p.file)
+	}
+	return p.second != nil
+}
+
+func (p *pdfFile) close() {
+	if p.second != nil {
+		p.second.close()
+	}
+}
+
+func (p *pdfFile) page(i int, out *Output) error {
+	draw := func() (gray, error) {
+		if !p.open() || i >= p.second.pages {
+			return gray{}, failf(ingest.StatusDamaged, "the page cannot be drawn")
+		}
+		return p.second.render(i)
+	}
+	if out.drawing() {
+		return out.Picture(ingest.Page{}, draw)
+	}
+	page := p.readPage(i)
+	if page.NeedsOCR {
+		return out.Picture(page, draw)
+	}
+	return out.Page(page)
+}
+
+// reading is what one reader found on a page.
+type reading struct {
+	text, reason, reader string
+	gate                 ingest.Gate
+	notes                string // what stands in forms and annotations, if the reader knows them
+}
+
+func (p *pdfFile) readPage(i int) ingest.Page {
+	first := p.firstReading(i)
+	if first.reason == "" && !doubtful(first.gate, first.text) || !p.open() || !p.second.has(i) {
+		return first.page()
+	}
+	second, drawn := p.secondReading(i)
+	second.notes = first.notes
+	page := choose(first, second).page()
+	g := page.Gate
+	g.Picture = second.gate.Picture
+	switch {
+	case !readable(*g) && g.Characters > 0:
+		// What cannot be believed is recognized. Garbage is not kept beside it; what
+		// may be a table of codes and numbers is.
+		page.NeedsOCR = true
+		if g.Words < minWords || g.Unknown > 0.1 {
+			page.Text = first.notes
+		}
+	case g.Characters < ingest.MinLayer && drawn, g.Characters < ingest.MinScanLayer && g.Picture >= 0.5:
+		page.NeedsOCR = true
+	}
+	return page
+}
+
+func (r reading) page() ingest.Page {
+	p := ingest.Page{Text: r.text, Reason: r.reason, Reader: r.reader, Gate: &r.gate}
+	if r.notes != "" {
+		p.Text += "\n" + r.notes
+	}
+	return p
+}
+
+func (p *pdfFile) firstReading(i int) reading {
+	if i >= len(p.first) {
+		return reading{reason: "damaged page object", reader: pdfReader}
+	}
+	p.meter.refill()
+	text, notes, reason := readPage(p.first[i])
+	r := reading{text: text, notes: notes, reason: reason, reader: pdfReader, gate: measure(text)}
+	if strings.ContainsFunc(text, isRightToLeft) && r.gate.Words < minWords {
+		// It may be in the order in which it is drawn.
+		if turned := reversedLines(text); measure(turned).Words >= minWords {
+			r.text, r.gate = turned, measure(turned)
+			r.gate.Repaired = "lines"
+		}
+	}
+	return r
+}
+
+func (p *pdfFile) secondReading(i int) (r reading, drawn bool) {
+	r.reader = pdfiumReader
+	text, err := p.second.text(i)
+	repaired := ""
+	if err == nil && strings.ContainsFunc(text, isRightToLeft) {
+		var glyphs []glyph
+		if glyphs, err = p.second.glyphs(i); err == nil {
+			text, repaired = layout(glyphs), "layout"
+		}
+	}
+	if err != nil {
+		r.reason = "malformed content"
+		return r, false
+	}
+	r.text, r.gate = text, measure(text)
+	r.gate.Repaired = repaired
+	r.gate.Picture, drawn, err = p.second.picture(i)
+	return r, drawn || err != nil
+}
+
+// choose returns the reading to believe, or both as one where nobody can tell.
+func choose(a, b reading) reading {
+	aGood, bGood := a.reason == "" && readable(a.gate), b.reason == "" && readable(b.gate)
+	switch {
+	case a.gate.Characters == 0 && a.reason == "", b.reason == "" && bGood && a.gate.Words < minWords:
+		return b
+	case b.gate.Characters == 0:
+		return a
+	case aGood && !bGood && b.gate.Words < minWords:
+		return a
+	}
+	inA, inB := grams(a.text), grams(b.text)
+	switch {
+	case bGood && b.gate.Unknown < a.gate.Unknown && b.gate.Characters*10 >= a.gate.Characters*9,
+		// The order of glyphs was seen, and makes as many words at least.
+		bGood && b.gate.Repaired != "" && b.gate.Words >= a.gate.Words:
+		return b
+	case contained(inA, inB) >= sameText:
+		return b
+	case contained(inB, inA) >= sameText:
+		return a
+	case bGood && !aGood && a.reason == "":
+		return b
+	}
+	both := b
+	both.text = b.text + "\n" + a.text
+	both.reader = b.reader + " and " + a.reader
+	return both
+}
+
+// sameText is the share of a text's grams that stand in another which makes it
+// unnecessary beside the other.
+const sameText = 0.95
+
+// grams returns the runs of twelve normalized characters of a text.
+func grams(text string) map[string]bool {
+	chars := fingerprint.Normalize(text).Chars
+	m := map[string]bool{}
+	for i := range max(len(chars)-11, 0) {
+		m[string(chars[i:i+12])] = true
+	}
+	return m
+}
+
+// contained returns the share of a that is in b.
+func contained(a, b map[string]bool) float64 {
+	n := 0
+	for g := range a {
+		if b[g] {
+			n++
+		}
+	}
+	if len(a) == 0 {
+		return 1
+	}
+	return float64(n) / float64(len(a))
 }
 
 // openPDF returns the pages, of the file as it is or else as it was meant.
@@ -67,11 +258,12 @@ func isEncrypted(err error) bool {
 	return err != nil && strings.Contains(err.Error(), "encrypt")
 }
 
-// readPage returns the text of a page, and why there is no more of it, in words
-// of ours: those of the library quote the file.
-func readPage(p pdf.Page) (text, reason string) {
+// readPage returns the text of a page, that of the forms and annotations on it,
+// and why there is no more of it, in words of ours: those of the library quote the
+// file.
+func readPage(p pdf.Page) (text, notes, reason string) {
 	if p.V.IsNull() {
-		return "", "damaged page object"
+		return "", "", "damaged page object"
 	}
 	var t pageText
 	var contents, resources pdf.Value
@@ -91,7 +283,7 @@ func readPage(p pdf.Page) (text, reason string) {
 	default:
 		reason = "malformed content"
 	}
-	return t.out.String(), reason
+	return t.out.String(), annotations(p), reason
 }
 
 // pageTree returns the pages in order, at most one more than the limit, and
@@ -109,7 +301,7 @@ func pageTree(doc *pdf.Reader, m *meter) []pdf.Page {
 		if len(pages) > ingest.MaxPages {
 			return
 		}
-		if nodes++; depth > maxTreeDepth || nodes > 2*ingest.MaxPages {
+		if nodes++; depth > ingest.MaxTreeDepth || nodes > 2*ingest.MaxPages {
 			cut = true
 			return
 		}
@@ -165,7 +357,7 @@ type meter struct {
 
 var errMeter = errors.New("too many reads")
 
-func (m *meter) refill() { m.left = maxPageReads }
+func (m *meter) refill() { m.left = ingest.MaxPageReads }
 
 func (m *meter) ReadAt(p []byte, offset int64) (int, error) {
 	// A loop may read few bytes at a time.
@@ -192,12 +384,12 @@ func headers(f File) []int64 {
 // library wants.
 func mend(m *meter, f File, offset int64) (file io.ReaderAt, size int64, ok bool) {
 	const header = "%PDF-1.7\n"
-	tail := section(f, f.Size-sniffBytes)
+	tail := section(f, f.Size-ingest.SniffBytes)
 	i := bytes.LastIndex(tail, []byte("startxref"))
 	if i < 0 {
 		return nil, 0, false
 	}
-	end := max(f.Size-sniffBytes, 0) + int64(i)
+	end := max(f.Size-ingest.SniffBytes, 0) + int64(i)
 	words := strings.Fields(string(tail[i+len("startxref"):]))
 	if len(words) == 0 || end < offset+int64(len(header)) {
 		return nil, 0, false

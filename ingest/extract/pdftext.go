@@ -69,7 +69,7 @@ func readContent(v pdf.Value) (content []byte, err error) {
 	var b bytes.Buffer
 	for _, s := range streams {
 		failed := try(func() {
-			r := io.LimitReader(s.Reader(), maxContentBytes+1-int64(b.Len()))
+			r := io.LimitReader(s.Reader(), ingest.MaxContentBytes+1-int64(b.Len()))
 			if _, err := b.ReadFrom(r); err != nil {
 				panic(err)
 			}
@@ -77,7 +77,7 @@ func readContent(v pdf.Value) (content []byte, err error) {
 		if err == nil {
 			err = failed
 		}
-		if b.Len() > maxContentBytes {
+		if b.Len() > ingest.MaxContentBytes {
 			return b.Bytes(), errors.New("content too long")
 		}
 		b.WriteByte('\n')
@@ -191,7 +191,7 @@ func (t *pageText) form(s *scope, x pdf.Value) {
 	if x.Key("Subtype").Name() != "Form" {
 		return
 	}
-	if s.depth == maxFormDepth {
+	if s.depth == ingest.MaxFormDepth {
 		t.fail(errors.New("forms too deep"))
 		return
 	}
@@ -201,6 +201,35 @@ func (t *pageText) form(s *scope, x pdf.Value) {
 	}
 	t.write("\n")
 	t.content(x, resources, s.font, s.depth+1)
+}
+
+// annotations returns what was filled into a form on the page, or written on it:
+// what its annotations show, and what they say when they are opened.
+func annotations(p pdf.Page) string {
+	var t pageText
+	t.fail(try(func() {
+		all := p.V.Key("Annots")
+		for i := range min(all.Len(), ingest.MaxAnnotations) {
+			a := all.Index(i)
+			shown := a.Key("AP").Key("N")
+			if shown.Kind() == pdf.Dict { // one for each state; a check mark says nothing
+				shown = pdf.Value{}
+			}
+			before := t.out.Len()
+			if shown.Kind() == pdf.Stream {
+				t.write("\n")
+				t.content(shown, shown.Key("Resources"), nil, 1)
+			}
+			if strings.TrimSpace(t.out.String()[before:]) == "" {
+				for _, key := range []string{"V", "Contents"} {
+					if s := a.Key(key); s.Kind() == pdf.String {
+						t.write("\n" + s.Text())
+					}
+				}
+			}
+		}
+	}))
+	return strings.TrimSpace(t.out.String())
 }
 
 // encoder returns nil for a font that the page does not have: its codes are

@@ -3,18 +3,32 @@ package extract
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/sealprint/sealprint/ingest"
 )
 
-// Pool is an [ingest.Extractor] that reads files in limited child processes.
+// Pool is an [ingest.Extractor] that reads files in limited child processes, and
+// has pages that are pictures recognized by other processes.
+//
+// Children that draw pages are others than those that read text: a scan of a
+// hundred pages takes minutes, and no memorandum waits behind it.
 type Pool struct {
 	command   []string
-	slots     chan *child // one per worker; nil until its child is started
+	readers   lane
+	drawers   lane
+	ocr       *tesseract // nil: pages that are pictures need it
+	noOCR     string     // why
 	closeOnce sync.Once
+
+	warm func() error // compiles what the children load, once
 
 	cpu  time.Duration
 	time time.Duration
@@ -25,35 +39,106 @@ var _ ingest.Extractor = (*Pool)(nil)
 // ErrClosed is returned by a pool that was closed.
 var ErrClosed = errors.New("extractor closed")
 
-// NewPool returns a pool of so many children, each started by command when it
-// is first needed. The command must run [Worker]; for a program that
-// dispatches [WorkerArg] it is Command().
-func NewPool(command []string, workers int) *Pool {
-	p := &Pool{
-		command: command,
-		slots:   make(chan *child, max(workers, 1)),
-		cpu:     ingest.ReaderCPU,
-		time:    ingest.ReaderTime,
+// lane is the children of one kind: nil until they are started.
+type lane chan *child
+
+func newLane(n int) lane {
+	l := make(lane, n)
+	for range n {
+		l <- nil
 	}
-	for range cap(p.slots) {
-		p.slots <- nil
+	return l
+}
+
+// take waits for a child, or a place for one.
+func (l lane) take(ctx context.Context) (*child, error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case c, ok := <-l:
+		if !ok {
+			return nil, ErrClosed
+		}
+		return c, nil
 	}
+}
+
+func (l lane) close() {
+	for range cap(l) {
+		if c := <-l; c != nil {
+			c.stop()
+		}
+	}
+	close(l)
+}
+
+// Options say how a pool works. The zero value reads one file at a time.
+type Options struct {
+	// Cache is a folder of the pool's own for compiled code, made if it is not there;
+	// empty: none.
+	Cache string
+	// Workers is how many files are read, and how many pages are recognized, at a
+	// time: one for each processor.
+	Workers int
+}
+
+// NewPool returns a pool whose children are this program, which must hand its
+// arguments to [Child] before anything else.
+func NewPool(o Options) *Pool {
+	p := newPool([]string{"/proc/self/exe", workerArg, o.Cache}, max(o.Workers, 1))
+	if o.Cache != "" {
+		p.warm = sync.OnceValue(func() error { return warmUp(o.Cache) })
+	}
+	p.ocr, p.noOCR = newTesseract(max(o.Workers, 1))
 	return p
 }
 
-// Command runs the running program as a reader, even if its file was replaced
-// or deleted meanwhile.
-func Command() []string { return []string{"/proc/self/exe", WorkerArg} }
+func newPool(command []string, workers int) *Pool {
+	return &Pool{
+		command: command,
+		readers: newLane(workers), drawers: newLane(workers),
+		warm: func() error { return nil },
+		cpu:  ingest.ReaderCPU, time: ingest.ReaderTime,
+	}
+}
+
+// UserCache is the folder for compiled code of a program that has no data folder.
+func UserCache() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "sealprint")
+}
+
+// warmUp has a process of its own compile, for the memory that it takes.
+func warmUp(cache string) error {
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		return fmt.Errorf("make folder for compiled code: %w", err)
+	}
+	if out, err := exec.Command("/proc/self/exe", warmArg, cache).CombinedOutput(); err != nil {
+		return fmt.Errorf("compile PDFium: %w: %.200s", err, out)
+	}
+	return nil
+}
+
+// Warm compiles what children load, unless it was compiled before. The first file
+// does so, if nobody did.
+func (p *Pool) Warm() error { return p.warm() }
+
+// OCR returns what recognizes pages that are pictures, or why nothing does.
+func (p *Pool) OCR() (name string, missing string) {
+	if p.ocr == nil {
+		return "", p.noOCR
+	}
+	return p.ocr.name(), ""
+}
 
 // Close waits for the files that are being read and ends the children.
 func (p *Pool) Close() error {
 	p.closeOnce.Do(func() {
-		for range cap(p.slots) {
-			if c := <-p.slots; c != nil {
-				c.stop()
-			}
-		}
-		close(p.slots)
+		p.readers.close()
+		p.drawers.close()
 	})
 	return nil
 }
@@ -63,36 +148,137 @@ func (p *Pool) Extract(ctx context.Context, file *os.File, size int64) (*ingest.
 	if size > ingest.MaxFileBytes {
 		return new(answer).reading(failf(ingest.StatusLimit, "file over %d MB", ingest.MaxFileBytes>>20)), nil
 	}
-	var c *child
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case slot, ok := <-p.slots:
-		if !ok {
-			return nil, ErrClosed
-		}
-		c = slot
+	// Without the cache children compile for themselves; it only takes longer.
+	_ = p.warm()
+	t := task{file: file, size: size, cpu: p.cpu, wall: p.time}
+	a, end, err := p.run(ctx, p.readers, &t)
+	if err != nil {
+		return nil, err
 	}
-	defer func() { p.slots <- c }()
+	if p.ocr != nil {
+		if err := p.recognize(ctx, a, t); err != nil {
+			return nil, err
+		}
+	}
+	return a.reading(end), nil
+}
 
+// run has a child of a lane do a task. A child that crashes is believed only if it
+// had read nothing before; and what crashed a child is read once more by those
+// readers only that run in a machine of their own.
+func (p *Pool) run(ctx context.Context, l lane, t *task) (a *answer, end *Failure, err error) {
+	c, err := l.take(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { l <- c }()
 	for {
 		if c == nil {
-			var err error
 			if c, err = start(ctx, p.command); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
-		a, end, err := c.read(ctx, file, size, p.cpu, p.time)
-		again := c.crashed && c.files > 1
+		a, end, err = c.run(ctx, *t)
+		crashed, first := c.crashed, c.files == 1
 		if c.ended || c.files >= ingest.ReaderFiles {
 			c.stop()
 			c = nil
 		}
-		if err != nil {
-			return nil, err
-		}
-		if !again {
-			return a.reading(end), nil
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case !crashed || t.wanted != nil || first && t.careful:
+			return a, end, nil
+		case first:
+			t.careful = true
 		}
 	}
+}
+
+// recognize fills in the text of pages that are pictures.
+func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
+	t.wanted, t.wall = make(pageSet, pageSetBytes), p.time/2
+	left := map[int]*ingest.Page{}
+	for i := range a.pages {
+		if page := &a.pages[i]; page.NeedsOCR {
+			t.wanted.add(page.Number)
+			left[page.Number] = page
+		}
+	}
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	t.show = func(number int, g gray) {
+		page := left[number]
+		if page == nil {
+			return
+		}
+		delete(left, number)
+		// Whoever waits here keeps the child from drawing the next page.
+		release, err := p.ocr.acquire(ctx)
+		if err != nil {
+			return
+		}
+		running.Go(func() {
+			defer release()
+			if err := p.recognizePage(ctx, page, g); err != nil {
+				mu.Lock()
+				failed = errors.Join(failed, err)
+				mu.Unlock()
+			}
+		})
+	}
+	for failures := 0; len(left) > 0; failures++ {
+		_, end, err := p.run(ctx, p.drawers, &t)
+		if err != nil {
+			running.Wait()
+			return err
+		}
+		// The page that the child was drawing when it broke off is to blame, and those
+		// behind it are not, unless it goes on like this.
+		t.wanted = make(pageSet, pageSetBytes)
+		for i, n := range slices.Sorted(maps.Keys(left)) {
+			if i > 0 && failures < ingest.MaxDrawFailures {
+				t.wanted.add(n)
+				continue
+			}
+			left[n].NeedsOCR, left[n].Reason = false, "the page could not be drawn"
+			if end != nil {
+				left[n].Reason += ": " + end.Reason
+			}
+			delete(left, n)
+		}
+	}
+	running.Wait()
+	return errors.Join(failed, ctx.Err())
+}
+
+// recognizePage puts what is recognized before the text that the page has.
+func (p *Pool) recognizePage(ctx context.Context, page *ingest.Page, g gray) error {
+	page.NeedsOCR = false
+	if len(g.Pix) == 0 { // nothing to see
+		return nil
+	}
+	r, end, err := p.ocr.recognize(ctx, g)
+	if err != nil {
+		return fmt.Errorf("recognize page: %w", err)
+	}
+	if end != nil {
+		page.Reason = end.Reason
+		return nil
+	}
+	text := clean(r.Text)
+	gate := measure(text)
+	if page.Gate != nil {
+		gate.Picture = page.Gate.Picture
+	}
+	gate.Confidence = r.Confidence
+	switch layer := grams(page.Text); {
+	case len(layer) == 0 || contained(layer, grams(text)) >= sameText:
+		page.Text, page.Reader = text, r.Reader
+	default:
+		page.Text, page.Reader = text+"\n"+page.Text, r.Reader+" and "+page.Reader
+	}
+	page.Gate = &gate
+	return nil
 }

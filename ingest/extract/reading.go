@@ -21,11 +21,14 @@ func (a *answer) reading(end *Failure) *ingest.Reading {
 	if r.Pages == nil {
 		r.Pages = []ingest.Page{}
 	}
-	var failed []ingest.Page
+	var failed, pictures []ingest.Page
 	text := false
 	for _, p := range r.Pages {
-		if p.Reason != "" {
+		switch {
+		case p.Reason != "":
 			failed = append(failed, p)
+		case p.NeedsOCR:
+			pictures = append(pictures, p)
 		}
 		text = text || hasText(p.Text)
 	}
@@ -34,6 +37,9 @@ func (a *answer) reading(end *Failure) *ingest.Reading {
 	if len(failed) > 0 {
 		reasons = append(reasons, fmt.Sprintf("%s: %s", pageList(failed), failed[0].Reason))
 	}
+	if len(pictures) > 0 {
+		reasons = append(reasons, pageList(pictures)+": to be recognized (OCR)")
+	}
 	switch {
 	case end != nil && text:
 		r.Status = ingest.StatusPartial
@@ -41,12 +47,14 @@ func (a *answer) reading(end *Failure) *ingest.Reading {
 	case end != nil:
 		r.Status = end.Status
 		reasons = append(reasons, end.Reason)
-	case text && len(failed) > 0:
+	case text && len(failed)+len(pictures) > 0:
 		r.Status = ingest.StatusPartial
 	case text:
 		r.Status = ingest.StatusOK
 	case len(failed) > 0 && len(failed) == len(r.Pages):
 		r.Status = ingest.StatusDamaged
+	case len(pictures) > 0:
+		r.Status = ingest.StatusNeedsOCR
 	default:
 		// Pages that failed among others without text: it is more likely a scan
 		// than a damaged file, and recognition may read them all.

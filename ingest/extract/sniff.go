@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/gabriel-vasile/mimetype"
+
+	"github.com/sealprint/sealprint/ingest"
 )
 
 // Media types that the package itself knows; readers name their own.
@@ -33,7 +35,7 @@ func sniff(f File) string {
 		// The mark may stand anywhere in the first kilobyte, as it may in a text
 		// about PDF.
 		if !bytes.HasPrefix(bytes.TrimLeft(head, "\ufeff\x00\t\r\n\f "), pdfMark) &&
-			!bytes.Contains(section(f, f.Size-sniffBytes), []byte("startxref")) {
+			!bytes.Contains(section(f, f.Size-ingest.SniffBytes), []byte("startxref")) {
 			return mediaType(bytes.ReplaceAll(head, pdfMark, nil))
 		}
 	case textType, mailType:
@@ -51,9 +53,9 @@ func sniff(f File) string {
 	return found
 }
 
-// section returns up to sniffBytes from an offset on.
+// section returns up to ingest.SniffBytes from an offset on.
 func section(f File, offset int64) []byte {
-	buf := make([]byte, sniffBytes)
+	buf := make([]byte, ingest.SniffBytes)
 	n, _ := io.ReadFull(io.NewSectionReader(f, max(offset, 0), f.Size), buf)
 	return buf[:n]
 }

@@ -29,8 +29,8 @@ func readText(f File, out *Output) error {
 
 // readAll reads a file that is small enough to be decoded in memory.
 func readAll(f File) ([]byte, error) {
-	if f.Size > maxMarkupBytes {
-		return nil, failf(ingest.StatusLimit, "text file over %d MB", maxMarkupBytes>>20)
+	if f.Size > ingest.MaxMarkupBytes {
+		return nil, failf(ingest.StatusLimit, "text file over %d MB", ingest.MaxMarkupBytes>>20)
 	}
 	b := make([]byte, f.Size)
 	n, err := io.ReadFull(io.NewSectionReader(f, 0, f.Size), b)
@@ -92,7 +92,7 @@ func utf16Order(b []byte) encoding.Encoding {
 	case bytes.HasPrefix(b, []byte("\xfe\xff")):
 		return big
 	}
-	b = b[:min(len(b), sniffBytes)&^1]
+	b = b[:min(len(b), ingest.SniffBytes)&^1]
 	if len(b) < 4 {
 		return nil
 	}

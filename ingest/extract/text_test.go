@@ -176,7 +176,7 @@ func FuzzSniff(f *testing.F) {
 }
 
 func TestReadersAreFound(t *testing.T) {
-	for _, r := range Readers() {
+	for _, r := range Readers("") {
 		if r.Name == "" || len(r.Types) == 0 || r.Read == nil {
 			t.Errorf("incomplete reader %+v", r.Name)
 		}

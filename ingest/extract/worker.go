@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -16,10 +17,35 @@ import (
 	"github.com/sealprint/sealprint/ingest"
 )
 
-// WorkerArg is the first argument with which the program runs as a reader. It
-// is dispatched to [Worker] before anything else: before flags, environment
-// and logging.
-const WorkerArg = "read-worker"
+// First arguments with which the program runs as one of its own children.
+const (
+	workerArg = "read-worker"
+	warmArg   = "compile-reader"
+)
+
+// Child runs a child process if the arguments of the program ask for one, and
+// returns its exit code. A program that reads files calls it before anything else:
+// before flags, environment and logging.
+func Child(args []string) (code int, is bool) {
+	return childWith(args, Readers)
+}
+
+func childWith(args []string, readers func(cache string) []Reader) (code int, is bool) {
+	if len(args) != 3 {
+		return 0, false
+	}
+	switch args[1] {
+	case workerArg:
+		return work(readers(args[2])), true
+	case warmArg:
+		if err := compile(args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return exitSetup, true
+		}
+		return 0, true
+	}
+	return 0, false
+}
 
 // socketFD is where a [Pool] puts the socket, the first after standard error.
 const socketFD = 3
@@ -32,10 +58,10 @@ const (
 	exitCPU   = 4
 )
 
-// Worker limits the process that it runs in and reads the files that the
-// parent sends, with the readers given, until the parent is gone. It returns
-// the exit code. It is of use only in a process that a [Pool] started.
-func Worker(readers []Reader) int {
+// work limits the process that it runs in and reads the files that the parent
+// sends, with the readers given, until the parent is gone. It returns the exit
+// code.
+func work(readers []Reader) int {
 	if err := confine(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return exitSetup
@@ -44,7 +70,7 @@ func Worker(readers []Reader) int {
 	if _, err := socket.Write(appendFrame(nil, frameReady, nil)); err != nil {
 		return exitGone
 	}
-	for r := range requests() {
+	for r := range incoming() {
 		if err := limitCPU(r.cpu); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return exitSetup
@@ -61,11 +87,11 @@ func Worker(readers []Reader) int {
 func confine() error {
 	// Between files the heap may be as large as it was; within one it must not
 	// come near the limit before it is collected.
-	debug.SetMemoryLimit(ingest.ReaderMemory / 2)
+	debug.SetMemoryLimit(ingest.ReaderMemory / 3)
 	debug.SetMaxStack(ingest.ReaderStack)
 	// As many children run as there are processors to use.
 	runtime.GOMAXPROCS(1)
-	mimetype.SetLimit(sniffBytes)
+	mimetype.SetLimit(ingest.SniffBytes)
 
 	// A service manager signals the whole group at once. The parent may still
 	// wait for this file, and its end is ours.
@@ -78,7 +104,7 @@ func confine() error {
 		os.Exit(exitCPU)
 	}()
 
-	reserved, err := addressSpace()
+	used, err := dataBytes()
 	if err != nil {
 		return err
 	}
@@ -86,12 +112,12 @@ func confine() error {
 		resource int
 		limit    uint64
 	}{
-		// The runtime reserves about a gigabyte that it never touches, so the
-		// limit is on what comes on top.
-		{unix.RLIMIT_AS, reserved + ingest.ReaderMemory},
+		// Not RLIMIT_AS: runtime and machine reserve gigabytes that they never touch.
+		// This counts what may be written to, from now on.
+		{unix.RLIMIT_DATA, used + ingest.ReaderMemory},
 		{unix.RLIMIT_CORE, 0},
 		{unix.RLIMIT_FSIZE, 0},
-		{unix.RLIMIT_NOFILE, maxDescriptors},
+		{unix.RLIMIT_NOFILE, ingest.MaxDescriptors},
 	} {
 		if err := unix.Setrlimit(l.resource, &unix.Rlimit{Cur: l.limit, Max: l.limit}); err != nil {
 			return fmt.Errorf("set resource limit %d: %w", l.resource, err)
@@ -105,16 +131,17 @@ func confine() error {
 	return nil
 }
 
-func addressSpace() (uint64, error) {
+// dataBytes is how much private memory the process may write to.
+func dataBytes() (uint64, error) {
 	b, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
-		return 0, fmt.Errorf("read size of address space: %w", err)
+		return 0, fmt.Errorf("read size of memory: %w", err)
 	}
-	var pages uint64
-	if _, err := fmt.Sscan(string(b), &pages); err != nil {
-		return 0, fmt.Errorf("parse size of address space: %w", err)
+	var size, resident, shared, text, lib, data uint64
+	if _, err := fmt.Sscan(string(b), &size, &resident, &shared, &text, &lib, &data); err != nil {
+		return 0, fmt.Errorf("parse size of memory: %w", err)
 	}
-	return pages * uint64(os.Getpagesize()), nil
+	return data * uint64(os.Getpagesize()), nil
 }
 
 // limitCPU grants the process so many seconds from now on.
@@ -131,9 +158,9 @@ func limitCPU(seconds uint32) error {
 	return nil
 }
 
-// requests receives what the parent sends. It ends the process when the parent
+// incoming receives what the parent sends. It ends the process when the parent
 // is gone, which it notices while a file is being read, too.
-func requests() <-chan request {
+func incoming() <-chan request {
 	out := make(chan request)
 	go func() {
 		for {
@@ -188,7 +215,14 @@ func serve(socket io.Writer, readers []Reader, req request) error {
 	if err := send(appendFrame(nil, frameMedia, []string{mediaType})); err != nil {
 		return err
 	}
-	out := newOutput(readers, func(p ingest.Page) error { return send(appendPage(nil, p)) })
+	out := &Output{
+		readers: readers, careful: req.careful, wanted: req.wanted,
+		send: func(p ingest.Page) error { return send(appendPage(nil, p)) },
+		show: func(number int, g gray) error {
+			// Each picture has the time of its own.
+			return errors.Join(send(imageFrame(number, g)), limitCPU(uint32(ingest.RenderTime.Seconds())))
+		},
+	}
 	end := out.read(f, mediaType)
 	if out.err != nil {
 		return out.err

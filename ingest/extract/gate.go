@@ -1,0 +1,150 @@
+package extract
+
+import (
+	"math"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/sealprint/sealprint/ingest"
+)
+
+// measure looks at a page's text without knowing what it says.
+func measure(text string) ingest.Gate {
+	var g ingest.Gate
+	var m letters
+	unknown, good := 0, 0
+	var last rune
+	for _, r := range text {
+		repeated := r == last
+		if !unicode.IsSpace(r) {
+			last = r
+		}
+		if unicode.IsSpace(r) || repeated && unicode.IsPunct(r) { // the dots of a table of contents
+			continue
+		}
+		g.Characters++
+		switch {
+		case r == unicode.ReplacementChar || unicode.IsControl(r) || unicode.In(r, unicode.Co, unicode.Noncharacter_Code_Point) || !isAssigned(r):
+			unknown++
+		case unicode.IsLetter(r) || unicode.IsNumber(r):
+			good++
+			m.add(r)
+		case unicode.IsMark(r):
+			good++
+		}
+	}
+	g.Unknown = share(unknown, g.Characters)
+	g.Letters = share(good, g.Characters)
+	g.Words = 1
+	switch {
+	case m.arabic*2 > m.all && m.arabic > 0:
+		g.Words = commonWords(text)
+	case m.latin > minJudged:
+		g.Words = m.latinWords()
+	}
+	return g
+}
+
+func share(part, all int) float64 {
+	if all == 0 {
+		return 0
+	}
+	return math.Round(float64(part)/float64(all)*1000) / 1000
+}
+
+func isAssigned(r rune) bool {
+	return r < unicode.MaxLatin1 || unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.Cf)
+}
+
+// minJudged is how many letters it takes to judge words by them.
+const minJudged = 60
+
+// letters counts what tells readable Latin text from shifted codes.
+type letters struct {
+	all, arabic, latin, vowels, foreign int
+}
+
+func (l *letters) add(r rune) {
+	l.all++
+	switch {
+	case r < unicode.MaxASCII && unicode.IsLetter(r):
+		l.latin++
+		if strings.ContainsRune("aeiouAEIOU", r) {
+			l.vowels++
+		}
+	case unicode.In(r, unicode.Arabic):
+		l.arabic++
+	case r >= 0x80 && r < 0x250:
+		l.latin++
+		l.foreign++
+	}
+}
+
+// latinWords is 1 for text whose letters are distributed as in the languages of
+// Europe, and 0 where they are not: a font without a table of its characters, or
+// bytes that were decoded in the wrong encoding.
+func (l *letters) latinWords() float64 {
+	vowels := float64(l.vowels) / float64(max(l.latin-l.foreign, 1))
+	if vowels < 0.20 || vowels > 0.55 || l.foreign*4 > l.latin {
+		return 0
+	}
+	return 1
+}
+
+// common are words without which hardly a paragraph is written: in Urdu, in
+// Arabic, in Persian and Pashto. Spelled as normalization leaves them, but for the
+// forms of ye and kaf, which are folded below.
+var common = func() map[string]bool {
+	m := map[string]bool{}
+	for _, w := range strings.Fields(`
+		کے کی کا کو میں ہے ہیں اور سے نے پر یہ اس کہ وہ ہو تھا تھی بھی ایک جو گا گی گے کر لیے لئے تک ان اپنے جس کیا ہوئے جائے تو نہیں ہر
+		في من على إلى أن التي الذي هذا هذه عن مع ما لا كل أو ذلك كان بين إن لم قد هو هي ولا
+		در به از که را این با است آن برای ها می شود شده یا تا یک بر باشد
+		په د او چې دی يې سره ته کې له هم هغه`) {
+		m[foldArabic(w)] = true
+	}
+	return m
+}()
+
+func foldArabic(s string) string {
+	return strings.NewReplacer("ي", "ی", "ى", "ی", "ك", "ک", "أ", "ا", "إ", "ا", "آ", "ا", "ۓ", "ے").Replace(norm.NFKC.String(s))
+}
+
+// commonWords is how common the words of a text in Arabic script are, from 0 to 1:
+// three times the share of words without which nobody writes a paragraph, which
+// is a tenth in tables of names and nearly a half in prose. Backwards, or without
+// the table of a font, there are none of them.
+func commonWords(text string) float64 {
+	words, hits := 0, 0
+	for word := range strings.FieldsFuncSeq(foldArabic(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) }) {
+		if !isRightToLeft([]rune(word)[0]) {
+			continue
+		}
+		words++
+		if common[word] {
+			hits++
+		}
+	}
+	if words < 12 {
+		return 1
+	}
+	return min(3*share(hits, words), 1)
+}
+
+// readable reports whether a text may be taken for what the page says.
+func readable(g ingest.Gate) bool {
+	return g.Unknown <= 0.01 && g.Letters >= 0.6 && g.Words >= minWords
+}
+
+// minWords is the share of common words, as commonWords counts, that a page in
+// Arabic script has to have.
+const minWords = 0.15
+
+// doubtful reports whether a second reader should read the page, too: nothing is
+// wrong, but so little text, or text in Arabic script, is often not all or not right.
+func doubtful(g ingest.Gate, text string) bool {
+	// One unknown character in a hundred spoils a quarter of all grams.
+	return !readable(g) || g.Unknown > 0 || g.Characters < 100 || strings.ContainsFunc(text, isRightToLeft)
+}

@@ -1,0 +1,169 @@
+package extract
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// A PDF says where glyphs stand, not in which order they are read. For text that
+// runs from right to left programs disagree: some draw a line from its left end,
+// some word by word, and readers that guess reverse words or whole lines. Where
+// the glyphs stand is beyond dispute, so lines are put together from that.
+
+// layout puts glyphs, in the order in which the page draws them, together to lines
+// of text in the order in which they are read.
+func layout(glyphs []glyph) string {
+	var b strings.Builder
+	for _, line := range baseLines(glyphs) {
+		b.WriteString(readLine(line))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// baseLines cuts glyphs into lines. A glyph belongs to the line that is being drawn
+// while it stands on its base line and not far from it, in whichever direction,
+// so that columns stay apart. Nastaliq lets words slope, by less than a line.
+func baseLines(glyphs []glyph) [][]glyph {
+	var lines [][]glyph
+	var line []glyph
+	var base, left, right float64
+	for _, g := range glyphs {
+		size := max(g.size, 1)
+		apart := max(g.left-right, left-g.right)
+		if len(line) > 0 && (math.Abs(g.base-base) > size*0.35 || apart > size*3) {
+			lines = append(lines, line)
+			line = nil
+		}
+		if len(line) == 0 {
+			base, left, right = g.base, g.left, g.right
+		}
+		left, right = min(left, g.left), max(right, g.right)
+		line = append(line, g)
+	}
+	if len(line) > 0 {
+		lines = append(lines, line)
+	}
+	return joinLines(lines)
+}
+
+// joinLines puts pieces of one line together that are drawn one after the other
+// and stand side by side.
+func joinLines(lines [][]glyph) [][]glyph {
+	var joined [][]glyph
+	for _, line := range lines {
+		if n := len(joined); n > 0 && sideBySide(joined[n-1], line) {
+			joined[n-1] = append(joined[n-1], line...)
+			continue
+		}
+		joined = append(joined, line)
+	}
+	return joined
+}
+
+func sideBySide(a, b []glyph) bool {
+	size := max(a[0].size, b[0].size, 1)
+	if math.Abs(a[0].base-b[0].base) > size*0.35 {
+		return false
+	}
+	aLeft, aRight := extent(a)
+	bLeft, bRight := extent(b)
+	overlap := min(aRight, bRight) - max(aLeft, bLeft)
+	return overlap < size && overlap > -size*3
+}
+
+func extent(line []glyph) (left, right float64) {
+	left, right = line[0].left, line[0].right
+	for _, g := range line {
+		left, right = min(left, g.left), max(right, g.right)
+	}
+	return left, right
+}
+
+// readLine reads a line from right to left where most of it is written that way,
+// and what is not (numbers, names in Latin) from left to right inside it.
+func readLine(line []glyph) string {
+	order := make([]int, len(line))
+	arabic := 0
+	for i, g := range line {
+		order[i] = i
+		switch {
+		case isRightToLeft(g.char):
+			arabic++
+		case unicode.IsLetter(g.char):
+			arabic--
+		}
+	}
+	rightToLeft := arabic > 0
+	slices.SortStableFunc(order, func(i, j int) int {
+		a, b := line[i], line[j]
+		if a.left == b.left && a.right == b.right {
+			// Letters of one ligature. PDFium has turned them around, as it does with
+			// all letters that are written from right to left.
+			if isRightToLeft(a.char) && isRightToLeft(b.char) {
+				return cmp.Compare(j, i)
+			}
+			return cmp.Compare(i, j)
+		}
+		c := cmp.Compare(a.left+a.right, b.left+b.right)
+		if rightToLeft {
+			return -c
+		}
+		return c
+	})
+	// Runs against the direction of the line are turned around.
+	for from := 0; from < len(order); {
+		to := from + 1
+		if isRightToLeft(line[order[from]].char) != rightToLeft && !isNeutral(line[order[from]].char) {
+			for next := to; next < len(order); next++ {
+				c := line[order[next]].char
+				if isNeutral(c) {
+					continue // part of the run if more of it follows
+				}
+				if isRightToLeft(c) == rightToLeft {
+					break
+				}
+				to = next + 1
+			}
+			slices.Reverse(order[from:to])
+		}
+		from = to
+	}
+	var b strings.Builder
+	for n, i := range order {
+		if n > 0 {
+			a, g := line[order[n-1]], line[i]
+			if gap := max(g.left-a.right, a.left-g.right); gap > max(a.size, g.size)*0.12 {
+				b.WriteByte(' ')
+			}
+		}
+		b.WriteRune(line[i].char)
+	}
+	return b.String()
+}
+
+// isRightToLeft reports whether a character is a letter or mark of Arabic or Hebrew
+// script; their digits run from left to right.
+func isRightToLeft(r rune) bool {
+	return r >= 0x590 && unicode.In(r, unicode.Arabic, unicode.Hebrew) && !unicode.IsDigit(r)
+}
+
+func isNeutral(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+
+// reversedLines turns every line around, and numbers and Latin words in it back,
+// for text of a reader that knows no places.
+func reversedLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for n, line := range lines {
+		runes := []rune(line)
+		glyphs := make([]glyph, len(runes))
+		for i, r := range runes {
+			glyphs[i] = glyph{char: r, left: float64(i), right: float64(i + 1), size: 1}
+		}
+		lines[n] = readLine(glyphs)
+	}
+	return strings.Join(lines, "\n")
+}
