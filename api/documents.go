@@ -28,7 +28,7 @@ func (s *Server) ListDocuments(ctx context.Context, request ListDocumentsRequest
 	}
 	list := DocumentList{Items: make([]Document, 0, len(found)), NextCursor: next}
 	for _, m := range found {
-		list.Items = append(list.Items, toDocument(m.Document, m.Version, m.Source))
+		list.Items = append(list.Items, s.toDocument(m.Document, m.Version, m.Source))
 	}
 	return ListDocuments200JSONResponse(list), nil
 }
@@ -68,7 +68,7 @@ func (s *Server) RegisterDocument(ctx context.Context, request RegisterDocumentR
 	if err != nil {
 		return nil, err
 	}
-	plain := toDocument(d, versions[len(versions)-1], firstSource(sources))
+	plain := s.toDocument(d, versions[len(versions)-1], firstSource(sources))
 	answer := RegisteredDocument{
 		ID: plain.ID, Title: plain.Title, Department: plain.Department, Classification: plain.Classification, Collection: plain.Collection,
 		Source: plain.Source, Version: plain.Version, Status: plain.Status, Reason: plain.Reason, Pages: plain.Pages, Characters: plain.Characters,
@@ -137,6 +137,10 @@ func uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipa
 			}
 		case "source":
 			u.Source = value
+		case "again":
+			if u.Again = value == "true"; value != "true" && value != "false" {
+				return u, nil, fieldError(name, "must be true or false")
+			}
 		case "published_at":
 			if u.PublishedAt, err = parseTime(value); err != nil {
 				return u, nil, fieldError(name, "must be a date-time")
@@ -251,11 +255,11 @@ func (s *Server) detail(ctx context.Context, id string) (DocumentDetail, error) 
 	if err != nil {
 		return DocumentDetail{}, err
 	}
-	plain := toDocument(d, versions[len(versions)-1], firstSource(sources))
+	plain := s.toDocument(d, versions[len(versions)-1], firstSource(sources))
 	out := DocumentDetail{
 		ID: plain.ID, Title: plain.Title, Department: plain.Department, Classification: plain.Classification, Collection: plain.Collection,
 		Source: plain.Source, Version: plain.Version, Status: plain.Status, Reason: plain.Reason, Pages: plain.Pages, Characters: plain.Characters,
-		PublishedAt: plain.PublishedAt, CreatedAt: plain.CreatedAt, UpdatedAt: plain.UpdatedAt,
+		PublishedAt: plain.PublishedAt, CreatedAt: plain.CreatedAt, UpdatedAt: plain.UpdatedAt, Outdated: plain.Outdated,
 		Sources: make([]string, 0, len(sources)), Versions: make([]Version, 0, len(versions)),
 	}
 	for _, source := range sources {
@@ -267,7 +271,18 @@ func (s *Server) detail(ctx context.Context, id string) (DocumentDetail, error) 
 			Characters: v.Characters(), CreatedAt: v.CreatedAt, Pages: make([]VersionPage, 0, len(v.Pages)),
 		}
 		for _, p := range v.Pages {
-			version.Pages = append(version.Pages, VersionPage{Number: p.Number, Characters: p.Characters, CodePoints: p.CodePoints, Reader: p.Reader, Reason: p.Reason})
+			page := VersionPage{
+				Number: p.Number, Part: p.Part, Characters: p.Characters, CodePoints: p.CodePoints,
+				Reader: p.Reader, Reason: p.Reason, NeedsOcr: p.NeedsOCR,
+			}
+			if p.Gate != nil {
+				g := p.Gate
+				page.Gate = &Gate{
+					Characters: g.Characters, Unknown: g.Unknown, Letters: g.Letters, Words: g.Words,
+					Picture: g.Picture, Confidence: g.Confidence, Repaired: g.Repaired,
+				}
+			}
+			version.Pages = append(version.Pages, page)
 		}
 		out.Versions = append(out.Versions, version)
 	}
@@ -330,10 +345,11 @@ func firstSource(sources []storage.Source) string {
 	return sources[0].Source
 }
 
-func toDocument(d storage.Document, newest storage.Version, source string) Document {
+func (s *Server) toDocument(d storage.Document, newest storage.Version, source string) Document {
 	return Document{
 		ID: string(d.ID), Title: d.Title, Department: d.Department, Classification: d.Classification, Collection: d.Collection,
 		Source: source, Version: d.Version, Status: Status(newest.Status), Reason: newest.Reason, Pages: len(newest.Pages),
 		Characters: newest.Characters(), PublishedAt: d.PublishedAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
+		Outdated: s.Ingest.Outdated(newest),
 	}
 }

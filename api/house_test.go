@@ -182,7 +182,7 @@ type ingestion struct {
 
 func (i *ingestion) Register(ctx context.Context, u Upload) (Registered, error) {
 	done, err := i.registrar.Register(ctx, ingest.File{
-		SourceKey: u.SourceKey, Classification: u.Classification, Title: u.Title, PublishedAt: u.PublishedAt,
+		SourceKey: u.SourceKey, Classification: u.Classification, Title: u.Title, PublishedAt: u.PublishedAt, Again: u.Again,
 		Size: min(u.Size, ingest.MaxFileBytes), Archive: true,
 		Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(u.Content), nil },
 	})
@@ -219,13 +219,17 @@ func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, sources []s
 
 func (i *ingestion) StartJob(ctx context.Context, r JobRequest) (storage.Job, bool, error) {
 	return i.jobs.Start(ctx, ingest.Request{
-		Source: r.Source, Prefix: r.Prefix, Department: r.Department, Classification: r.Classification, Collection: r.Collection,
+		Source: r.Source, Prefix: r.Prefix, Department: r.Department, Classification: r.Classification, Collection: r.Collection, Again: r.Again,
 	})
 }
 
 func (i *ingestion) CancelJob(ctx context.Context, id storage.JobID) error {
 	return i.jobs.Cancel(ctx, id)
 }
+
+func (i *ingestion) Outdated(v storage.Version) bool { return i.registrar.Outdated(v) }
+
+func (i *ingestion) OCR() (name, missing string) { return readers.OCR() }
 
 func (i *ingestion) MaxFileBytes() int64 { return i.limit }
 

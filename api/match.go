@@ -267,7 +267,7 @@ func toMatch(m match.Match, pages []int) Match {
 func onPages(p match.Passage, pages []int) []Passage {
 	whole := Passage{
 		Query:      QuerySpan{Start: p.Query.Start, End: p.Query.End},
-		Document:   DocumentSpan{Page: p.Place.Page, Start: p.Place.Start, End: p.Place.End},
+		Document:   DocumentSpan{Page: p.Place.Page, Part: p.Part, Start: p.Place.Start, End: p.Place.End},
 		Similarity: p.Similarity,
 	}
 	if len(pages) == 0 {

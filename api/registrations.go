@@ -35,7 +35,7 @@ func (s *Server) StartRegistration(ctx context.Context, request StartRegistratio
 	}
 	b := request.Body
 	job, started, err := s.Ingest.StartJob(ctx, JobRequest{
-		Source: b.Source, Prefix: b.Prefix, Department: b.Department, Classification: b.Classification, Collection: b.Collection,
+		Source: b.Source, Prefix: b.Prefix, Department: b.Department, Classification: b.Classification, Collection: b.Collection, Again: b.Again,
 	})
 	if err != nil {
 		return nil, err

@@ -80,6 +80,7 @@ type Upload struct {
 	Classification string
 	Title          string
 	PublishedAt    time.Time
+	Again          bool  // read known bytes again, if they could be read better now
 	Size           int64 // at most; -1 if unknown
 	Content        io.Reader
 }
@@ -103,6 +104,7 @@ type Reading struct {
 type JobRequest struct {
 	Source, Prefix                         string
 	Department, Classification, Collection string
+	Again                                  bool
 }
 
 // Ingest registers and reads documents.
@@ -118,6 +120,10 @@ type Ingest interface {
 	StartJob(ctx context.Context, r JobRequest) (job storage.Job, started bool, err error)
 	// CancelJob stops a bulk registration and waits until it has.
 	CancelJob(ctx context.Context, id storage.JobID) error
+	// Outdated reports whether a version could be read better now than it was.
+	Outdated(v storage.Version) bool
+	// OCR names what recognizes pages that are pictures; or why nothing does.
+	OCR() (name, missing string)
 	// MaxFileBytes is the limit of one file.
 	MaxFileBytes() int64
 }

@@ -21,7 +21,8 @@ func (s *Server) Live(context.Context, LiveRequestObject) (LiveResponseObject, e
 	return Live200TextResponse("ok\n"), nil
 }
 
-// Ready implements GET /readyz: index and registry answer.
+// Ready implements GET /readyz: index and registry answer. What is missing and can
+// be done without is only told.
 func (s *Server) Ready(ctx context.Context, _ ReadyRequestObject) (ReadyResponseObject, error) {
 	if s.closing.Err() != nil {
 		return Ready503TextResponse("stopping\n"), nil
@@ -32,7 +33,15 @@ func (s *Server) Ready(ctx context.Context, _ ReadyRequestObject) (ReadyResponse
 	if _, err := s.Registry.Stats(ctx); err != nil {
 		return Ready503TextResponse("the registry does not answer\n"), nil
 	}
-	return Ready200TextResponse("ok\n"), nil
+	r, err := body(ctx)
+	if err != nil || !r.URL.Query().Has("verbose") {
+		return Ready200TextResponse("ok\n"), nil
+	}
+	ocr, missing := s.Ingest.OCR()
+	if missing != "" {
+		ocr = "missing: " + missing + "; pages that are pictures are not read"
+	}
+	return Ready200TextResponse("ok\nindex: ok\nregistry: ok\nrecognition (OCR): " + ocr + "\n"), nil
 }
 
 // Openapi implements GET /openapi.yaml.

@@ -34,6 +34,8 @@ type Request struct {
 	Prefix string
 	// What is said about the documents; empty fields are the place's own.
 	Department, Classification, Collection string
+	// Again asks for known objects to be read again where they could be read better.
+	Again bool
 }
 
 // Jobs runs bulk registrations. Make one with [NewJobs].
@@ -141,13 +143,14 @@ func (j *Jobs) Start(ctx context.Context, r Request) (job storage.Job, started b
 	job = storage.Job{
 		ID: storage.JobID(storage.NewID("job")), Source: place.Name, Prefix: prefix, State: storage.JobRunning,
 		Department: cmp.Or(r.Department, place.Department), Classification: cmp.Or(r.Classification, place.Classification),
-		Collection: cmp.Or(r.Collection, place.Collection), Outcomes: map[string]int{}, CreatedAt: now, UpdatedAt: now,
+		Collection: cmp.Or(r.Collection, place.Collection), Outcomes: map[string]int{}, CreatedAt: now, UpdatedAt: now, Again: r.Again,
 	}
 	for _, run := range j.running {
 		switch running := run.snapshot(now); {
 		case running.Source != job.Source || running.Prefix != job.Prefix:
-		case running.Department != job.Department || running.Classification != job.Classification || running.Collection != job.Collection:
-			return storage.Job{}, false, fmt.Errorf("%w: the same source is being registered for another department, classification or collection", storage.ErrConflict)
+		case running.Department != job.Department || running.Classification != job.Classification || running.Collection != job.Collection ||
+			running.Again != job.Again:
+			return storage.Job{}, false, fmt.Errorf("%w: the same source is being registered in another way", storage.ErrConflict)
 		default:
 			return running, false, nil
 		}
@@ -263,6 +266,7 @@ func (j *Jobs) run(ctx context.Context, place Place, run *run) error {
 			Size:           object.Size,
 			Revision:       j.registrar.Revision(object),
 			Open:           func(ctx context.Context) (io.ReadCloser, error) { return place.Source.Open(ctx, object) },
+			Again:          start.Again,
 			job:            run,
 			seq:            seq,
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+
+	"github.com/sealprint/sealprint/storage"
 )
 
 // Status says how a file was read. It stands on every document and on every
@@ -65,28 +67,8 @@ type Page struct {
 	Gate *Gate `json:"gate,omitempty"`
 }
 
-// Gate is what is measured of a page's text before it is believed. A text layer
-// may be wrong in ways that only look like text: letters of a font without a
-// table, lines drawn backwards, the mark of a scanning program.
-type Gate struct {
-	// Characters is how many characters there are, without spaces.
-	Characters int `json:"characters"`
-	// Unknown is the share of them that are no character of any script: replacements,
-	// controls, private use.
-	Unknown float64 `json:"unknown"`
-	// Letters is the share of letters and digits.
-	Letters float64 `json:"letters"`
-	// Words is the share of words that look like words of their language: vowels in
-	// Latin, common words in Arabic script. 1 where there are too few to tell.
-	Words float64 `json:"words"`
-	// Picture is the share of the page that pictures cover.
-	Picture float64 `json:"picture,omitempty"`
-	// Confidence is how sure the recognition was, of 100; 0 without it.
-	Confidence float64 `json:"confidence,omitempty"`
-	// Repaired says which repair of right-to-left text was made: "lines" that were
-	// drawn from left to right, or "words".
-	Repaired string `json:"repaired,omitempty"`
-}
+// Gate is what decided how a page is read.
+type Gate = storage.Gate
 
 // Extractor reads files. Its implementation must survive every file: whatever
 // the content, Extract returns a Reading with a status. An error means that the
@@ -95,6 +77,11 @@ type Gate struct {
 // be called concurrently; file is read by offset, its cursor is not moved.
 type Extractor interface {
 	Extract(ctx context.Context, file *os.File, size int64) (*Reading, error)
+
+	// Outdated reports whether a page could be read better now than it was: what read
+	// it (Page.Reader) is not what would read it now, or it was to be recognized and
+	// can be.
+	Outdated(reader string, needsOCR bool) bool
 }
 
 // ErrTooLarge is the kind of error for a file over [MaxFileBytes].

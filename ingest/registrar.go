@@ -27,6 +27,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ type Outcome string
 const (
 	Registered Outcome = "registered" // a new document
 	Unchanged  Outcome = "unchanged"  // known, from this source
-	Updated    Outcome = "updated"    // a known source with other bytes: a new version
+	Updated    Outcome = "updated"    // a known source with other bytes: a new version; or read again, and better
 	Duplicate  Outcome = "duplicate"  // known bytes: the document gained a source
 	Failed     Outcome = "failed"     // could not be fetched or read
 	Skipped    Outcome = "skipped"    // no reader takes this kind of file
@@ -71,6 +72,9 @@ type File struct {
 	// Archive asks for the content to be kept, for sources that cannot be read
 	// again.
 	Archive bool
+	// Again asks for known content to be read again if it could be read better now
+	// than it was. Then it is updated.
+	Again bool
 
 	job *run
 	seq int64
@@ -219,6 +223,9 @@ type prepared struct {
 	version storage.Version
 	hashes  []fingerprint.Hash
 	reply   chan error
+	// outdated is the ordinal of what was read of the same bytes before and is to be
+	// replaced; 0 if nothing is.
+	outdated storage.Ordinal
 }
 
 // finish ends a file that makes no document.
@@ -236,11 +243,21 @@ func (p *prepared) known(o Outcome, v storage.Version) *prepared {
 	return p
 }
 
+// again reports whether a file is to be read again although its content is known.
+func (r *Registrar) again(f File, known storage.Version) bool {
+	return f.Again && r.Outdated(known)
+}
+
+// Outdated reports whether a version could be read better now than it was.
+func (r *Registrar) Outdated(v storage.Version) bool {
+	return slices.ContainsFunc(v.Pages, func(p storage.Page) bool { return r.extractor.Outdated(p.Reader, p.NeedsOCR) })
+}
+
 func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 	p := &prepared{file: f, result: Result{Source: f.Source}}
 	source, version, err := r.registry.Source(ctx, f.SourceKey)
 	switch {
-	case err == nil && len(f.Revision) > 0 && hmac.Equal(source.Revision, f.Revision):
+	case err == nil && len(f.Revision) > 0 && hmac.Equal(source.Revision, f.Revision) && !r.again(f, version):
 		p.known(Unchanged, version)
 		p.done = true
 		return p, nil
@@ -277,10 +294,14 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 	}
 	defer spool.Close()
 	p.content = sum
-	if known, err := r.registry.Content(ctx, f.Department, f.Collection, sum); err == nil {
+	known, err := r.registry.Content(ctx, f.Department, f.Collection, sum)
+	switch {
+	case err == nil && r.again(f, known):
+		p.outdated = known.Ordinal
+	case err == nil:
 		p.version = known // the writer decides: unchanged or duplicate
 		return p, nil
-	} else if !errors.Is(err, storage.ErrNotFound) {
+	case !errors.Is(err, storage.ErrNotFound):
 		return nil, fmt.Errorf("look up content: %w", err)
 	}
 
@@ -289,6 +310,10 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 		return nil, fmt.Errorf("read file: %w", err)
 	}
 	if !reading.Status.Registered() {
+		if p.outdated != 0 { // what was read before stands
+			p.version, p.outdated = known, 0
+			return p, nil
+		}
 		outcome := Failed
 		if reading.Status == StatusUnsupported {
 			outcome = Skipped
@@ -316,7 +341,8 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 		n := b.Pages()[i]
 		p.version.TextBytes += int64(len(page.Text))
 		p.version.Pages = append(p.version.Pages, storage.Page{
-			Number: page.Number, Characters: n.Characters, CodePoints: n.CodePoints, Reader: page.Reader, Reason: page.Reason,
+			Number: page.Number, Part: page.Part, Characters: n.Characters, CodePoints: n.CodePoints, Reader: page.Reader, Reason: page.Reason,
+			NeedsOCR: page.NeedsOCR, Gate: page.Gate,
 		})
 	}
 	p.version.Places, p.version.Sketch = b.Places(), b.Sketch().Bytes()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sealprint/sealprint/storage"
@@ -99,6 +100,7 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 	now := time.Now().UTC()
 	var changes storage.Changes
 	var sheets []storage.Sheet
+	var outdated []storage.Ordinal // beside each sheet, what it replaces
 	for _, p := range b.files {
 		if !p.done {
 			sheet, err := r.decide(ctx, p, now, &changes)
@@ -107,6 +109,7 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 			}
 			if sheet != nil {
 				sheets = append(sheets, *sheet)
+				outdated = append(outdated, p.outdated)
 			}
 		}
 		if p.file.job != nil {
@@ -118,10 +121,16 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 		if err != nil {
 			return nil, fmt.Errorf("reserve %d ordinals: %w", len(sheets), err)
 		}
+		versions, rereads := changes.Versions, changes.Rereads
 		for i := range sheets {
-			sheets[i].Ordinal = first + storage.Ordinal(i)
-			changes.Versions[i].Ordinal = sheets[i].Ordinal
-			appended = append(appended, sheets[i].Ordinal)
+			o := first + storage.Ordinal(i)
+			appended = append(appended, o)
+			sheets[i].Ordinal = o
+			if outdated[i] != 0 {
+				rereads[0].Ordinal, rereads = o, rereads[1:]
+			} else {
+				versions[0].Ordinal, versions = o, versions[1:]
+			}
 		}
 		if err := r.index.Append(ctx, sheets); err != nil {
 			return nil, fmt.Errorf("append %d sheets: %w", len(sheets), err)
@@ -142,6 +151,11 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 	for j, files := range jobs {
 		j.complete(files)
 	}
+	outdated = slices.DeleteFunc(outdated, func(o storage.Ordinal) bool { return o == 0 })
+	if len(outdated) > 0 {
+		// The registry has forgotten them. If this fails, they are left to reconcile.
+		_ = r.index.Delete(ctx, outdated)
+	}
 	return appended, nil
 }
 
@@ -160,6 +174,11 @@ func (r *Registrar) decide(ctx context.Context, p *prepared, now time.Time, chan
 		return nil, fmt.Errorf("look up content: %w", err)
 	}
 	switch {
+	case p.outdated != 0 && err == nil && known.Ordinal == p.outdated:
+		return r.replace(ctx, p, known, source, now, changes)
+	case p.outdated != 0 && err != nil:
+		p.finish(Failed, StatusNotFetched, deletedMeanwhile)
+		return nil, nil
 	case hadSource && string(before.Content) == string(p.content):
 		p.known(Unchanged, before)
 		source.Document, source.Version = previous.Document, previous.Version
@@ -179,7 +198,7 @@ func (r *Registrar) decide(ctx context.Context, p *prepared, now time.Time, chan
 	}
 	if p.version.Ordinal != 0 {
 		// It was a duplicate of a document that was deleted meanwhile.
-		p.finish(Failed, StatusNotFetched, "the document with these bytes was deleted while this one was being registered")
+		p.finish(Failed, StatusNotFetched, deletedMeanwhile)
 		return nil, nil
 	}
 	v := p.version
@@ -210,6 +229,26 @@ func (r *Registrar) decide(ctx context.Context, p *prepared, now time.Time, chan
 	changes.Versions = append(changes.Versions, v)
 	changes.Sources = append(changes.Sources, source)
 	p.known(outcome, v)
+	return &storage.Sheet{Window: v.Window, Hashes: p.hashes}, nil
+}
+
+const deletedMeanwhile = "the document with these bytes was deleted while this one was being registered"
+
+// replace puts what was read now in the place of what was read of the same bytes
+// before.
+func (r *Registrar) replace(ctx context.Context, p *prepared, known storage.Version, source storage.Source, now time.Time, changes *storage.Changes) (*storage.Sheet, error) {
+	d, _, _, err := r.registry.Document(ctx, storage.Everywhere(), known.Document)
+	if err != nil {
+		return nil, fmt.Errorf("read document %s: %w", known.Document, err)
+	}
+	d.UpdatedAt = now
+	v := p.version
+	v.Document, v.Number, v.CreatedAt = known.Document, known.Number, known.CreatedAt
+	source.Document, source.Version = known.Document, known.Number
+	changes.Documents = append(changes.Documents, d)
+	changes.Rereads = append(changes.Rereads, v)
+	changes.Sources = append(changes.Sources, source)
+	p.known(Updated, v)
 	return &storage.Sheet{Window: v.Window, Hashes: p.hashes}, nil
 }
 

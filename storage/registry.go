@@ -111,11 +111,39 @@ func (v *Version) Characters() int {
 
 // Page is one page of a version.
 type Page struct {
-	Number     int    `json:"number"`
-	Characters int    `json:"characters"`  // normalized
-	CodePoints int    `json:"code_points"` // of the extracted text
-	Reader     string `json:"reader,omitempty"`
-	Reason     string `json:"reason,omitempty"` // why it was not read
+	Number     int
+	Part       string // what it is, in words of ours, where it is more than a page: "sheet 2"
+	Characters int    // normalized
+	CodePoints int    // of the extracted text
+	Reader     string // name and version of what read it, or both names joined by " and "
+	Reason     string // why it was not read
+	NeedsOCR   bool   // it is a picture that was not recognized
+	// Gate is what was measured of it, if anything was. Only Registry.Document reads it
+	// back: other calls leave it nil.
+	Gate *Gate
+}
+
+// Gate is what is measured of a page's text before it is believed. A text layer
+// may be wrong in ways that only look like text: letters of a font without a
+// table, lines drawn backwards, the mark of a scanning program.
+type Gate struct {
+	// Characters is how many characters there are, without spaces.
+	Characters int `json:"characters"`
+	// Unknown is the share of them that are no character of any script: replacements,
+	// controls, private use.
+	Unknown float64 `json:"unknown"`
+	// Letters is the share of letters and digits.
+	Letters float64 `json:"letters"`
+	// Words is the share of words that look like words of their language: vowels in
+	// Latin, common words in Arabic script. 1 where there are too few to tell.
+	Words float64 `json:"words"`
+	// Picture is the share of the page that pictures cover.
+	Picture float64 `json:"picture,omitempty"`
+	// Confidence is how sure the recognition was, of 100; 0 without it.
+	Confidence float64 `json:"confidence,omitempty"`
+	// Repaired says which repair of right-to-left text was made: "lines" that were
+	// drawn from left to right, or "words".
+	Repaired string `json:"repaired,omitempty"`
 }
 
 // CollectionKind says what it means that a text stands in a collection.
@@ -198,6 +226,7 @@ type Job struct {
 	Outcomes   map[string]int // items by outcome
 	Listed     int            // objects seen so far
 	Bytes      int64          // of the objects seen so far
+	Again      bool           // read again what could be read better now
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	EndedAt    time.Time // zero while running
@@ -220,6 +249,7 @@ type Item struct {
 type Changes struct {
 	Documents []Document // inserted; of one that is stored, only the version and the time of update change
 	Versions  []Version  // inserted; [ErrConflict] if the ordinal or number is taken
+	Rereads   []Version  // of versions that are stored, by document and number: what was read of them is replaced; [ErrConflict] if they are gone
 	Sources   []Source   // inserted, or updated by key
 	Items     []Item     // inserted; the registry numbers them
 	Jobs      []Job      // inserted, or updated by ID

@@ -252,6 +252,7 @@ type Upload struct {
 	Collection     string
 	Title          string
 	PublishedAt    time.Time
+	Again          bool // read known bytes again, if they could be read better now
 	Content        io.Reader
 }
 
@@ -262,8 +263,12 @@ func (c *Client) Register(ctx context.Context, u Upload) (*RegisteredDocument, e
 	if !u.PublishedAt.IsZero() {
 		published = u.PublishedAt.UTC().Format(time.RFC3339)
 	}
+	again := ""
+	if u.Again {
+		again = "true"
+	}
 	contentType, body := form([][2]string{
-		{"department", u.Department}, {"classification", u.Classification}, {"collection", u.Collection},
+		{"again", again}, {"department", u.Department}, {"classification", u.Classification}, {"collection", u.Collection},
 		{"title", u.Title}, {"source", u.Source}, {"published_at", published},
 	}, u.Name, u.Content)
 	var answer RegisteredDocument

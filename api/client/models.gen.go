@@ -179,6 +179,7 @@ const (
 	StatusDamaged     Status = "damaged"
 	StatusEncrypted   Status = "encrypted"
 	StatusLimit       Status = "limit"
+	StatusNeedsOcr    Status = "needs_ocr"
 	StatusNoText      Status = "no_text"
 	StatusNotFetched  Status = "not_fetched"
 	StatusOk          Status = "ok"
@@ -194,6 +195,8 @@ func (e Status) Valid() bool {
 	case StatusEncrypted:
 		return true
 	case StatusLimit:
+		return true
+	case StatusNeedsOcr:
 		return true
 	case StatusNoText:
 		return true
@@ -315,10 +318,13 @@ type Document struct {
 	CreatedAt      time.Time `json:"created_at"`
 	Department     string    `json:"department"`
 	ID             string    `json:"id"`
-	Pages          int       `json:"pages"`
-	PublishedAt    time.Time `json:"published_at,omitempty,omitzero"`
-	Reason         string    `json:"reason,omitempty,omitzero"`
-	Source         string    `json:"source"`
+
+	// Outdated Pages of the newest version could be read better now than they were; register it again with `again`.
+	Outdated    bool      `json:"outdated,omitempty,omitzero"`
+	Pages       int       `json:"pages"`
+	PublishedAt time.Time `json:"published_at,omitempty,omitzero"`
+	Reason      string    `json:"reason,omitempty,omitzero"`
+	Source      string    `json:"source"`
 
 	// Status How a file was read.
 	Status    Status    `json:"status"`
@@ -336,11 +342,14 @@ type DocumentDetail struct {
 	CreatedAt      time.Time `json:"created_at"`
 	Department     string    `json:"department"`
 	ID             string    `json:"id"`
-	Pages          int       `json:"pages"`
-	PublishedAt    time.Time `json:"published_at,omitempty,omitzero"`
-	Reason         string    `json:"reason,omitempty,omitzero"`
-	Source         string    `json:"source"`
-	Sources        []string  `json:"sources"`
+
+	// Outdated Pages of the newest version could be read better now than they were; register it again with `again`.
+	Outdated    bool      `json:"outdated,omitempty,omitzero"`
+	Pages       int       `json:"pages"`
+	PublishedAt time.Time `json:"published_at,omitempty,omitzero"`
+	Reason      string    `json:"reason,omitempty,omitzero"`
+	Source      string    `json:"source"`
+	Sources     []string  `json:"sources"`
 
 	// Status How a file was read.
 	Status    Status    `json:"status"`
@@ -360,9 +369,12 @@ type DocumentList struct {
 
 // DocumentSpan Code points of the page's extracted text.
 type DocumentSpan struct {
-	End   int `json:"end"`
-	Page  int `json:"page"`
-	Start int `json:"start"`
+	End  int `json:"end"`
+	Page int `json:"page"`
+
+	// Part What the page is, where it is more than page n of the file: "sheet 2", "attachment 1, page 3".
+	Part  string `json:"part,omitempty,omitzero"`
+	Start int    `json:"start"`
 }
 
 // Dropped What did not count.
@@ -408,6 +420,30 @@ type Fingerprints struct {
 
 	// Found Of them, how many stand in the index, in whatever document.
 	Found int `json:"found"`
+}
+
+// Gate What was measured of a page's text before it was believed. Shares are from 0 to 1.
+type Gate struct {
+	// Characters Without spaces.
+	Characters int `json:"characters"`
+
+	// Confidence How sure the recognition was, of 100.
+	Confidence float64 `json:"confidence,omitempty,omitzero"`
+
+	// Letters Share of letters and digits.
+	Letters float64 `json:"letters"`
+
+	// Picture Share of the page that pictures cover.
+	Picture float64 `json:"picture,omitempty,omitzero"`
+
+	// Repaired How the order of right-to-left text was mended: "layout" or "lines".
+	Repaired string `json:"repaired,omitempty,omitzero"`
+
+	// Unknown Share of characters of no script.
+	Unknown float64 `json:"unknown"`
+
+	// Words Share of words that look like words of their language; 1 where there are too few to tell.
+	Words float64 `json:"words"`
 }
 
 // IndexReport defines model for IndexReport.
@@ -628,7 +664,10 @@ type RegisteredDocument struct {
 	ID             string    `json:"id"`
 
 	// Outcome What became of a file.
-	Outcome     Outcome   `json:"outcome"`
+	Outcome Outcome `json:"outcome"`
+
+	// Outdated Pages of the newest version could be read better now than they were; register it again with `again`.
+	Outdated    bool      `json:"outdated,omitempty,omitzero"`
 	Pages       int       `json:"pages"`
 	PublishedAt time.Time `json:"published_at,omitempty,omitzero"`
 	Reason      string    `json:"reason,omitempty,omitzero"`
@@ -723,10 +762,21 @@ type Version struct {
 
 // VersionPage defines model for VersionPage.
 type VersionPage struct {
-	Characters int    `json:"characters"`
-	CodePoints int    `json:"code_points"`
-	Number     int    `json:"number"`
-	Reader     string `json:"reader,omitempty,omitzero"`
+	Characters int `json:"characters"`
+	CodePoints int `json:"code_points"`
+
+	// Gate What was measured of a page's text before it was believed. Shares are from 0 to 1.
+	Gate *Gate `json:"gate,omitempty"`
+
+	// NeedsOcr The page is a picture that was not recognized.
+	NeedsOcr bool `json:"needs_ocr,omitempty,omitzero"`
+	Number   int  `json:"number"`
+
+	// Part What the page is, where it is more than page n of the file: "sheet 2", "attachment 1, page 3".
+	Part string `json:"part,omitempty,omitzero"`
+
+	// Reader Name and version of what read the page
+	Reader string `json:"reader,omitempty,omitzero"`
 
 	// Reason Why the page was not read.
 	Reason string `json:"reason,omitempty,omitzero"`
@@ -752,6 +802,12 @@ type SeenAt = time.Time
 
 // Suppressed defines model for Suppressed.
 type Suppressed = bool
+
+// ReadyParams defines parameters for Ready.
+type ReadyParams struct {
+	// Verbose Tell the state of each part, a line each, and what is missing.
+	Verbose string `form:"verbose,omitempty" json:"verbose,omitempty,omitzero"`
+}
 
 // ListCollectionsParams defines parameters for ListCollections.
 type ListCollectionsParams struct {
@@ -792,6 +848,8 @@ type ListDocumentsParams struct {
 
 // RegisterDocumentMultipartBody defines parameters for RegisterDocument.
 type RegisterDocumentMultipartBody struct {
+	// Again Read a known file again if it could be read better now than it was.
+	Again          bool   `json:"again,omitempty,omitzero"`
 	Classification string `json:"classification,omitempty,omitzero"`
 	Collection     Name   `json:"collection,omitempty,omitzero"`
 
@@ -860,6 +918,8 @@ type ListRegistrationsParams struct {
 
 // StartRegistrationJSONBody defines parameters for StartRegistration.
 type StartRegistrationJSONBody struct {
+	// Again Read known files again that could be read better now than they were.
+	Again          bool   `json:"again,omitempty,omitzero"`
 	Classification string `json:"classification,omitempty,omitzero"`
 	Collection     Name   `json:"collection,omitempty,omitzero"`
 

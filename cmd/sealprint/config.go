@@ -22,6 +22,7 @@ import (
 type settings struct {
 	Listen  string         `yaml:"listen"`
 	Data    string         `yaml:"data"`
+	Cache   string         `yaml:"cache"`
 	TLSCert string         `yaml:"tls_cert"`
 	TLSKey  string         `yaml:"tls_key"`
 	Sources []sourceConfig `yaml:"sources"`
@@ -49,6 +50,7 @@ func (s *settings) flags(cmd *cobra.Command) (file *string) {
 	file = f.String("config", "", "YAML file with the settings ($SEALPRINT_CONFIG)")
 	f.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "address to listen on ($SEALPRINT_LISTEN)")
 	f.StringVar(&s.Data, "data", "./data", "folder of the index, the registry and the keys ($SEALPRINT_DATA)")
+	f.StringVar(&s.Cache, "cache", "", "folder for compiled code, which holds nothing of documents; default: cache in the data folder ($SEALPRINT_CACHE)")
 	f.StringVar(&s.TLSCert, "tls-cert", "", "certificate file in PEM; serves https with --tls-key ($SEALPRINT_TLS_CERT)")
 	f.StringVar(&s.TLSKey, "tls-key", "", "private key file in PEM ($SEALPRINT_TLS_KEY)")
 	return file
@@ -67,7 +69,7 @@ func (s *settings) load(cmd *cobra.Command, file string) error {
 	}
 	// What flags and environment say is put back over what the file says.
 	overrides := map[*string]string{}
-	for flag, field := range map[string]*string{"listen": &s.Listen, "data": &s.Data, "tls-cert": &s.TLSCert, "tls-key": &s.TLSKey} {
+	for flag, field := range map[string]*string{"listen": &s.Listen, "data": &s.Data, "cache": &s.Cache, "tls-cert": &s.TLSCert, "tls-key": &s.TLSKey} {
 		if v, ok := value(flag); ok {
 			overrides[field] = v
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sealprint/sealprint/api"
 	"github.com/sealprint/sealprint/ingest"
+	"github.com/sealprint/sealprint/ingest/extract"
 	"github.com/sealprint/sealprint/storage"
 )
 
@@ -15,6 +16,7 @@ type ingestion struct {
 	registrar *ingest.Registrar
 	jobs      *ingest.Jobs
 	places    []ingest.Place
+	pool      *extract.Pool
 }
 
 var _ api.Ingest = (*ingestion)(nil)
@@ -25,7 +27,7 @@ func (i *ingestion) Register(ctx context.Context, u api.Upload) (api.Registered,
 		size = ingest.MaxFileBytes // the form around the file may be what exceeds it
 	}
 	done, err := i.registrar.Register(ctx, ingest.File{
-		SourceKey: u.SourceKey, Classification: u.Classification, Title: u.Title, PublishedAt: u.PublishedAt,
+		SourceKey: u.SourceKey, Classification: u.Classification, Title: u.Title, PublishedAt: u.PublishedAt, Again: u.Again,
 		Size: size, Archive: true,
 		Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(u.Content), nil },
 	})
@@ -64,12 +66,16 @@ func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, sources []s
 
 func (i *ingestion) StartJob(ctx context.Context, r api.JobRequest) (storage.Job, bool, error) {
 	return i.jobs.Start(ctx, ingest.Request{
-		Source: r.Source, Prefix: r.Prefix, Department: r.Department, Classification: r.Classification, Collection: r.Collection,
+		Source: r.Source, Prefix: r.Prefix, Department: r.Department, Classification: r.Classification, Collection: r.Collection, Again: r.Again,
 	})
 }
 
 func (i *ingestion) CancelJob(ctx context.Context, id storage.JobID) error {
 	return i.jobs.Cancel(ctx, id)
 }
+
+func (i *ingestion) Outdated(v storage.Version) bool { return i.registrar.Outdated(v) }
+
+func (i *ingestion) OCR() (name, missing string) { return i.pool.OCR() }
 
 func (i *ingestion) MaxFileBytes() int64 { return ingest.MaxFileBytes }

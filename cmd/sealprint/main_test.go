@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"SEALPRINT_URL", "SEALPRINT_API_KEY", "SEALPRINT_CONFIG", "SEALPRINT_LISTEN", "SEALPRINT_DATA"} {
 		os.Unsetenv(name)
 	}
+	os.Setenv("SEALPRINT_CACHE", extract.UserCache()) // compiled once, not for every server
 	os.Exit(m.Run())
 }
 

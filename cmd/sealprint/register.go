@@ -67,6 +67,7 @@ A second run registers nothing anew; an interrupted one goes on. One bad file ne
 	f.StringVar(&options.Department, "department", "", "department that owns the documents (default: the key's own, else \"default\")")
 	f.StringVar(&options.Classification, "classification", "", "classification of the documents")
 	f.StringVar(&options.Collection, "collection", "", "collection to put them into")
+	f.BoolVar(&options.Again, "again", false, "read known files again that could be read better now than they were")
 	f.BoolVar(&asJSON, "json", false, "print a JSON line per file and a last line with the summary")
 	return cmd
 }
@@ -98,6 +99,7 @@ func (r *registration) all(ctx context.Context, sources []string) error {
 func (r *registration) bucket(ctx context.Context, uri string) error {
 	job, err := r.api.StartRegistration(ctx, client.StartRegistrationJSONRequestBody{
 		Source: uri, Department: r.options.Department, Classification: r.options.Classification, Collection: r.options.Collection,
+		Again: r.options.Again,
 	})
 	if errors.Is(err, client.ErrNotFound) {
 		return fmt.Errorf("%s: the server has no source with that bucket: %w", uri, err)

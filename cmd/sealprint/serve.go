@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -77,8 +78,18 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 		return err
 	}
 
-	pool := extract.NewPool(extract.Options{Cache: filepath.Join(s.Data, "cache"), Workers: runtime.NumCPU()})
+	pool := extract.NewPool(extract.Options{Cache: cmp.Or(s.Cache, filepath.Join(s.Data, "cache")), Workers: runtime.NumCPU()})
 	closers = append(closers, pool)
+	go func() {
+		if err := pool.Warm(); err != nil {
+			log.Warn("readers start slowly", "error", err)
+		}
+	}()
+	if ocr, missing := pool.OCR(); missing != "" {
+		log.Warn("pages that are pictures are not read", "reason", missing)
+	} else {
+		log.Info("pages that are pictures are recognized", "by", ocr)
+	}
 	config := ingest.Config{Index: store.index, Registry: store.registry, Extractor: pool, Key: store.key}
 	if s.Archive != nil {
 		archive, err := s.Archive.open()
@@ -102,7 +113,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 		Matcher:  &match.Matcher{Key: store.key, Index: store.index, Documents: store.registry},
 		Index:    store.index,
 		Registry: store.registry,
-		Ingest:   &ingestion{registrar, jobs, places},
+		Ingest:   &ingestion{registrar, jobs, places, pool},
 		Upkeep:   store,
 		Log:      log,
 	})

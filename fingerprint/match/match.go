@@ -168,6 +168,8 @@ type Passage struct {
 	Query fingerprint.Span
 	// Place is in code points of the document's page.
 	Place fingerprint.Place
+	// Part says what the page is where it is more than a page of the file.
+	Part string
 	// Similarity estimates the share of identical characters.
 	Similarity float64
 }
@@ -303,6 +305,15 @@ func verdict(r *Report, candidates []*candidate) Verdict {
 	return NoMatch
 }
 
+// part is what a page is called, if it is more than its number.
+func part(pages []storage.Page, number int) string {
+	i, found := slices.BinarySearchFunc(pages, number, func(p storage.Page, number int) int { return cmp.Compare(p.Number, number) })
+	if !found {
+		return ""
+	}
+	return pages[i].Part
+}
+
 // match turns a candidate into a match, with its passages on the pages.
 func (m *Matcher) match(ctx context.Context, text *fingerprint.Text, c *candidate, sup *suppression) (Match, error) {
 	k := c.known
@@ -340,6 +351,7 @@ func (m *Matcher) match(ctx context.Context, text *fingerprint.Text, c *candidat
 			match.Passages = append(match.Passages, Passage{
 				Query:      text.Source(r.project(place.Characters)),
 				Place:      place,
+				Part:       part(k.Version.Pages, place.Page),
 				Similarity: similarity,
 			})
 		}

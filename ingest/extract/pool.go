@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,7 +29,10 @@ type Pool struct {
 	noOCR     string     // why
 	closeOnce sync.Once
 
+	names []string // of the readers
+
 	warm func() error // compiles what the children load, once
+	stop context.CancelFunc
 
 	cpu  time.Duration
 	time time.Duration
@@ -87,17 +91,24 @@ type Options struct {
 func NewPool(o Options) *Pool {
 	p := newPool([]string{"/proc/self/exe", workerArg, o.Cache}, max(o.Workers, 1))
 	if o.Cache != "" {
-		p.warm = sync.OnceValue(func() error { return warmUp(o.Cache) })
+		var ctx context.Context
+		ctx, p.stop = context.WithCancel(context.Background())
+		p.warm = sync.OnceValue(func() error { return warmUp(ctx, o.Cache) })
 	}
 	p.ocr, p.noOCR = newTesseract(max(o.Workers, 1))
 	return p
 }
 
 func newPool(command []string, workers int) *Pool {
+	names := []string{pdfiumReader}
+	for _, r := range Readers("") {
+		names = append(names, r.Name)
+	}
 	return &Pool{
+		names:   names,
 		command: command,
 		readers: newLane(workers), drawers: newLane(workers),
-		warm: func() error { return nil },
+		warm: func() error { return nil }, stop: func() {},
 		cpu:  ingest.ReaderCPU, time: ingest.ReaderTime,
 	}
 }
@@ -112,11 +123,11 @@ func UserCache() string {
 }
 
 // warmUp has a process of its own compile, for the memory that it takes.
-func warmUp(cache string) error {
+func warmUp(ctx context.Context, cache string) error {
 	if err := os.MkdirAll(cache, 0o700); err != nil {
 		return fmt.Errorf("make folder for compiled code: %w", err)
 	}
-	if out, err := exec.Command("/proc/self/exe", warmArg, cache).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "/proc/self/exe", warmArg, cache).CombinedOutput(); err != nil {
 		return fmt.Errorf("compile PDFium: %w: %.200s", err, out)
 	}
 	return nil
@@ -134,9 +145,28 @@ func (p *Pool) OCR() (name string, missing string) {
 	return p.ocr.name(), ""
 }
 
+// Outdated implements [ingest.Extractor].
+func (p *Pool) Outdated(reader string, needsOCR bool) bool {
+	if needsOCR && p.ocr != nil {
+		return true
+	}
+	for name := range strings.SplitSeq(reader, " and ") {
+		if strings.HasPrefix(name, "tesseract ") {
+			if p.ocr != nil && !strings.HasPrefix(name, p.ocr.name()) {
+				return true
+			}
+		} else if name != "" && !slices.Contains(p.names, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // Close waits for the files that are being read and ends the children.
 func (p *Pool) Close() error {
 	p.closeOnce.Do(func() {
+		p.stop()
+		_ = p.warm() // waits for what was compiling; it has ended or fails
 		p.readers.close()
 		p.drawers.close()
 	})

@@ -38,11 +38,15 @@ func (r *Registry) Commit(ctx context.Context, changes storage.Changes) error {
 	if err != nil {
 		return fmt.Errorf("seal versions: %w", err)
 	}
+	reread, err := r.seal.versions(changes.Rereads)
+	if err != nil {
+		return fmt.Errorf("seal versions: %w", err)
+	}
 	retired := false
 	err = r.update(ctx, func(tx *sql.Tx) error {
 		w := &writer{ctx: ctx, tx: tx, statements: &r.statements}
 		var err error
-		retired, err = w.commit(changes, sealed)
+		retired, err = w.commit(changes, sealed, reread)
 		return err
 	})
 	if err != nil {
@@ -66,7 +70,7 @@ type writer struct {
 
 // commit stores changes, each after what it refers to. It reports whether it
 // retired jobs.
-func (w *writer) commit(changes storage.Changes, sealed []sealedVersion) (retired bool, err error) {
+func (w *writer) commit(changes storage.Changes, sealed, reread []sealedVersion) (retired bool, err error) {
 	if err := w.reserve(len(changes.Documents) + len(changes.Sources) + len(changes.Jobs)); err != nil {
 		return false, err
 	}
@@ -79,6 +83,11 @@ func (w *writer) commit(changes storage.Changes, sealed []sealedVersion) (retire
 	}
 	for i, v := range changes.Versions {
 		if err := w.version(v, sealed[i]); err != nil {
+			return false, fmt.Errorf("document %s version %d: %w", v.Document, v.Number, err)
+		}
+	}
+	for i, v := range changes.Rereads {
+		if err := w.reread(v, reread[i]); err != nil {
 			return false, fmt.Errorf("document %s version %d: %w", v.Document, v.Number, err)
 		}
 	}
@@ -145,10 +154,67 @@ func (w *writer) version(v storage.Version, sealed sealedVersion) error {
 	if err != nil {
 		return err
 	}
-	if err := w.exec(w.addPlaces, v.Ordinal, sealed.places); err != nil || sealed.sketch == nil {
+	return w.apart(v, sealed)
+}
+
+// apart stores what stands apart from the row of a version.
+func (w *writer) apart(v storage.Version, sealed sealedVersion) error {
+	if err := w.exec(w.addPlaces, v.Ordinal, sealed.places); err != nil {
 		return err
 	}
+	if gates := gatesOf(v.Pages); gates != nil {
+		text, err := encode(gates)
+		if err != nil {
+			return err
+		}
+		if err := w.exec(w.addGates, v.Ordinal, text); err != nil {
+			return err
+		}
+	}
+	if sealed.sketch == nil {
+		return nil
+	}
 	return w.exec(w.addSketch, v.Ordinal, sealed.sketch)
+}
+
+// gatesOf returns what was measured of each page; nil if nothing was.
+func gatesOf(pages []storage.Page) []*storage.Gate {
+	gates := make([]*storage.Gate, len(pages))
+	some := false
+	for i, p := range pages {
+		gates[i] = p.Gate
+		some = some || p.Gate != nil
+	}
+	if !some {
+		return nil
+	}
+	return gates
+}
+
+// reread replaces what was read of a version.
+func (w *writer) reread(v storage.Version, sealed sealedVersion) error {
+	var old storage.Ordinal
+	err := w.row(w.ordinalOf, v.Document, v.Number).Scan(number[storage.Ordinal]{&old})
+	if err == sql.ErrNoRows {
+		return fmt.Errorf("%w: it is not stored", storage.ErrConflict)
+	}
+	if err != nil {
+		return err
+	}
+	for _, table := range []string{"places", "sketches", "gates"} {
+		if _, err := w.tx.ExecContext(w.ctx, `DELETE FROM `+table+` WHERE ordinal = $1`, old); err != nil {
+			return err
+		}
+	}
+	pages, err := encode(columns(v.Pages))
+	if err != nil {
+		return err
+	}
+	err = w.exec(w.replaceVersion, v.Ordinal, v.MediaType, int64(v.Window), v.Status, v.Reason, v.TextBytes, len(v.Pages), pages, v.Document, v.Number)
+	if err != nil {
+		return err
+	}
+	return w.apart(v, sealed)
 }
 
 // job stores a job and reports whether it is new.
@@ -163,7 +229,7 @@ func (w *writer) job(j storage.Job) (inserted bool, err error) {
 	mine := w.next()
 	var sequence int64
 	err = w.row(w.putJob, j.ID, mine, j.Source, j.Prefix, j.Department, j.Classification, j.Collection, j.State, j.Error, j.Checkpoint, outcomes,
-		j.Listed, j.Bytes, micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.EndedAt)).Scan(&sequence)
+		j.Listed, j.Bytes, micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.EndedAt), bit(j.Again)).Scan(&sequence)
 	return sequence == mine, err
 }
 

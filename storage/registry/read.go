@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"github.com/sealprint/sealprint/storage"
 )
@@ -153,6 +154,9 @@ func (r *Registry) Document(ctx context.Context, scope storage.Scope, id storage
 		if versions, err = collect(rows, scanVersion); err != nil {
 			return err
 		}
+		if err := gates(ctx, tx, id, versions); err != nil {
+			return err
+		}
 		rows, err = tx.QueryContext(ctx, `SELECT `+sourceColumns+` FROM sources s WHERE s.document = $1 ORDER BY s.sequence`, id)
 		if err != nil {
 			return err
@@ -164,6 +168,36 @@ func (r *Registry) Document(ctx context.Context, scope storage.Scope, id storage
 		return storage.Document{}, nil, nil, r.explain(fmt.Sprintf("document %s", id), err)
 	}
 	return d, versions, sources, nil
+}
+
+// gates adds what was measured of their pages to the versions of a document.
+func gates(ctx context.Context, tx *sql.Tx, id storage.DocumentID, versions []storage.Version) error {
+	type row struct {
+		ordinal storage.Ordinal
+		text    string
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT g.ordinal, g.gates FROM gates g JOIN versions v ON v.ordinal = g.ordinal WHERE v.document = $1`, id)
+	if err != nil {
+		return err
+	}
+	stored, err := collect(rows, func(r *row) []any { return []any{number[storage.Ordinal]{&r.ordinal}, &r.text} })
+	if err != nil {
+		return err
+	}
+	for _, r := range stored {
+		i := slices.IndexFunc(versions, func(v storage.Version) bool { return v.Ordinal == r.ordinal })
+		var gates []*storage.Gate
+		if err := decode(r.text, &gates); err != nil {
+			return err
+		}
+		if i < 0 || len(gates) != len(versions[i].Pages) {
+			return fmt.Errorf("%w: pages and what was measured of them differ in number", storage.ErrCorrupt)
+		}
+		for p, g := range gates {
+			versions[i].Pages[p].Gate = g
+		}
+	}
+	return nil
 }
 
 // document reads a document in a scope.

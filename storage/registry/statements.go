@@ -20,7 +20,7 @@ const (
 	documentColumns = `d.id, d.title, d.department, d.classification, d.collection, d.version, d.published_at, d.created_at, d.updated_at`
 	versionColumns  = `v.document, v.number, v.ordinal, v.content, v.size, v.media_type, v.density, v.status, v.reason, v.text_bytes, v.created_at, v.pages`
 	sourceColumns   = `s.department, s.collection, s.source, s.document, s.version, s.revision, s.seen_at`
-	jobColumns      = `id, source, prefix, department, classification, collection, state, error, checkpoint, outcomes, listed, bytes, created_at, updated_at, ended_at`
+	jobColumns      = `id, source, prefix, department, classification, collection, state, error, checkpoint, outcomes, listed, bytes, created_at, updated_at, ended_at, again`
 
 	collectionColumns = `name, kind, department, density, created_at`
 
@@ -66,7 +66,7 @@ type byOrdinals struct{ few, many *sql.Stmt }
 // long to plan them as to run them, so they are prepared once.
 type statements struct {
 	// Of the writer.
-	count, putDocument, addVersion, addPlaces, addSketch, hasVersion, putSource, putJob, numberItems, addItem *sql.Stmt
+	count, putDocument, addVersion, replaceVersion, ordinalOf, addPlaces, addSketch, addGates, hasVersion, putSource, putJob, numberItems, addItem *sql.Stmt
 	// Of the readers.
 	source, content, places, collection *sql.Stmt
 	matches, sketches                   byOrdinals
@@ -86,8 +86,12 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 		{write, &s.addVersion, `INSERT INTO versions
 			(ordinal, document, number, content, size, media_type, density, status, reason, text_bytes, created_at, page_count, pages)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`},
+		{write, &s.ordinalOf, `SELECT ordinal FROM versions WHERE document = $1 AND number = $2`},
+		{write, &s.replaceVersion, `UPDATE versions SET ordinal = $1, media_type = $2, density = $3, status = $4, reason = $5,
+			text_bytes = $6, page_count = $7, pages = $8 WHERE document = $9 AND number = $10`},
 		{write, &s.addPlaces, `INSERT INTO places (ordinal, sealed) VALUES ($1, $2)`},
 		{write, &s.addSketch, `INSERT INTO sketches (ordinal, sealed) VALUES ($1, $2)`},
+		{write, &s.addGates, `INSERT INTO gates (ordinal, gates) VALUES ($1, $2)`},
 		{write, &s.hasVersion, `SELECT COUNT(*) FROM versions WHERE document = $1 AND number = $2`},
 		{write, &s.putSource, `INSERT INTO sources
 			(source, department, collection, sequence, document, version, revision, seen_at)
@@ -96,8 +100,8 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 			version = excluded.version, revision = excluded.revision, seen_at = excluded.seen_at`},
 		{write, &s.putJob, `INSERT INTO jobs
 			(id, sequence, source, prefix, department, classification, collection,
-			state, error, checkpoint, outcomes, listed, bytes, created_at, updated_at, ended_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+			state, error, checkpoint, outcomes, listed, bytes, created_at, updated_at, ended_at, again)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 			ON CONFLICT (id) DO UPDATE SET source = excluded.source, prefix = excluded.prefix,
 			department = excluded.department, classification = excluded.classification, collection = excluded.collection,
 			state = excluded.state, error = excluded.error, checkpoint = excluded.checkpoint, outcomes = excluded.outcomes,
@@ -196,7 +200,7 @@ func scanSource(s *storage.Source) []any {
 func scanJob(j *storage.Job) []any {
 	return []any{(*string)(&j.ID), &j.Source, &j.Prefix, &j.Department, &j.Classification, &j.Collection,
 		(*string)(&j.State), &j.Error, &j.Checkpoint, (*scanOutcomes)(&j.Outcomes), number[int]{&j.Listed}, number[int64]{&j.Bytes},
-		(*scanTime)(&j.CreatedAt), (*scanTime)(&j.UpdatedAt), (*scanTime)(&j.EndedAt)}
+		(*scanTime)(&j.CreatedAt), (*scanTime)(&j.UpdatedAt), (*scanTime)(&j.EndedAt), flag{&j.Again}}
 }
 
 func scanItem(i *storage.Item) []any {
@@ -221,6 +225,25 @@ func (n number[T]) Scan(value any) error {
 	stored, ok := value.(int64)
 	if *n.to = T(stored); !ok || int64(*n.to) != stored {
 		return fmt.Errorf("%w: not a number, or too large a one", storage.ErrCorrupt)
+	}
+	return nil
+}
+
+// bit is how a truth value is stored.
+func bit(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// flag reads a truth value.
+type flag struct{ to *bool }
+
+func (f flag) Scan(value any) error {
+	n, ok := value.(int64)
+	if *f.to = n == 1; !ok || n != 0 && n != 1 {
+		return fmt.Errorf("%w: neither 0 nor 1", storage.ErrCorrupt)
 	}
 	return nil
 }
@@ -303,18 +326,24 @@ type pageColumns struct {
 	Numbers []int    `json:"numbers"`          // of each page: number, characters, code points
 	Reader  []string `json:"reader,omitempty"` // one if it is the same for all, none if it is empty for all
 	Reason  []string `json:"reason,omitempty"` // likewise
+	Part    []string `json:"part,omitempty"`   // likewise
+	OCR     []int    `json:"ocr,omitempty"`    // which of the pages, from 0, need it
 }
 
 const pageNumbers = 3
 
 func columns(pages []storage.Page) pageColumns {
 	var c pageColumns
-	for _, p := range pages {
+	for i, p := range pages {
 		c.Numbers = append(c.Numbers, p.Number, p.Characters, p.CodePoints)
 		c.Reader = append(c.Reader, p.Reader)
 		c.Reason = append(c.Reason, p.Reason)
+		c.Part = append(c.Part, p.Part)
+		if p.NeedsOCR {
+			c.OCR = append(c.OCR, i)
+		}
 	}
-	c.Reader, c.Reason = shorten(c.Reader), shorten(c.Reason)
+	c.Reader, c.Reason, c.Part = shorten(c.Reader), shorten(c.Reason), shorten(c.Part)
 	return c
 }
 
@@ -333,7 +362,7 @@ func shorten(column []string) []string {
 // pages undoes columns, unless the columns are not of one length.
 func (c *pageColumns) pages() (pages []storage.Page, ok bool) {
 	n := len(c.Numbers) / pageNumbers
-	if len(c.Numbers)%pageNumbers != 0 || !fits(c.Reader, n) || !fits(c.Reason, n) {
+	if len(c.Numbers)%pageNumbers != 0 || !fits(c.Reader, n) || !fits(c.Reason, n) || !fits(c.Part, n) {
 		return nil, false
 	}
 	if n == 0 {
@@ -343,8 +372,15 @@ func (c *pageColumns) pages() (pages []storage.Page, ok bool) {
 	for i := range pages {
 		numbers := c.Numbers[i*pageNumbers:]
 		pages[i] = storage.Page{
-			Number: numbers[0], Characters: numbers[1], CodePoints: numbers[2], Reader: at(c.Reader, i), Reason: at(c.Reason, i),
+			Number: numbers[0], Characters: numbers[1], CodePoints: numbers[2],
+			Reader: at(c.Reader, i), Reason: at(c.Reason, i), Part: at(c.Part, i),
 		}
+	}
+	for _, i := range c.OCR {
+		if i < 0 || i >= n {
+			return nil, false
+		}
+		pages[i].NeedsOCR = true
 	}
 	return pages, true
 }
