@@ -228,8 +228,9 @@ func words(seed string) string {
 	random := rand.New(rand.NewPCG(sum.Sum64(), 1))
 	var b strings.Builder
 	for b.Len() < 400 {
-		for range 3 + random.IntN(6) {
+		for range 2 + random.IntN(3) {
 			b.WriteByte('a' + byte(random.IntN(26)))
+			b.WriteByte("aeiou"[random.IntN(5)])
 		}
 		b.WriteByte(" .\n"[random.IntN(3)])
 	}

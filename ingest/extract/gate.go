@@ -140,7 +140,7 @@ func readable(g ingest.Gate) bool {
 
 // minWords is the share of common words, as commonWords counts, that a page in
 // Arabic script has to have.
-const minWords = 0.15
+const minWords = 0.3
 
 // doubtful reports whether a second reader should read the page, too: nothing is
 // wrong, but so little text, or text in Arabic script, is often not all or not right.

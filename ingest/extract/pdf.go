@@ -114,7 +114,7 @@ func (p *pdfFile) readPage(i int) ingest.Page {
 		// What cannot be believed is recognized. Garbage is not kept beside it; what
 		// may be a table of codes and numbers is.
 		page.NeedsOCR = true
-		if g.Words < minWords || g.Unknown > 0.1 {
+		if g.Unknown > 0.1 || g.Words < minWords && strings.ContainsFunc(page.Text, isRightToLeft) {
 			page.Text = first.notes
 		}
 	case g.Characters < ingest.MinLayer && drawn, g.Characters < ingest.MinScanLayer && g.Picture >= 0.5:
@@ -172,7 +172,9 @@ func (p *pdfFile) secondReading(i int) (r reading, drawn bool) {
 func choose(a, b reading) reading {
 	aGood, bGood := a.reason == "" && readable(a.gate), b.reason == "" && readable(b.gate)
 	switch {
-	case a.gate.Characters == 0 && a.reason == "", b.reason == "" && bGood && a.gate.Words < minWords:
+	case a.gate.Characters == 0 && a.reason == "", b.reason == "" && bGood && a.gate.Words < minWords,
+		// Where the glyphs stand decides what is written from right to left.
+		b.gate.Repaired != "":
 		return b
 	case b.gate.Characters == 0:
 		return a
@@ -181,9 +183,7 @@ func choose(a, b reading) reading {
 	}
 	inA, inB := grams(a.text), grams(b.text)
 	switch {
-	case bGood && b.gate.Unknown < a.gate.Unknown && b.gate.Characters*10 >= a.gate.Characters*9,
-		// The order of glyphs was seen, and makes as many words at least.
-		bGood && b.gate.Repaired != "" && b.gate.Words >= a.gate.Words:
+	case bGood && b.gate.Unknown < a.gate.Unknown && b.gate.Characters*10 >= a.gate.Characters*9:
 		return b
 	case contained(inA, inB) >= sameText:
 		return b

@@ -181,17 +181,18 @@ func (d *document) text(i int) (text string, err error) {
 	return text, errors.Join(failed, err)
 }
 
-// glyph is one character of a page and where it stands: the ends of its box and
-// its origin on the base line, in points from the left and the bottom of the page.
+// glyph is one character of a page and where it stands: its origin on the base
+// line, and how far it takes its line, in points from the left and the bottom of
+// the page. Its ink may reach far beyond: a final ye lies below the letters before it.
 type glyph struct {
 	char        rune
+	x, base     float64 // origin
 	left, right float64
-	base        float64
 	size        float64 // of the font
 }
 
-// glyphs returns the characters of a page, with what PDFium added left out: the
-// white space that it thinks there is.
+// glyphs returns the characters of a page without white space: where words end is
+// seen from the gaps. PDFium guesses at it, and programs put it anywhere.
 func (d *document) glyphs(i int) (glyphs []glyph, err error) {
 	failed := try(func() {
 		page, e := d.FPDFText_LoadPage(&requests.FPDFText_LoadPage{Page: d.page(i)})
@@ -207,18 +208,19 @@ func (d *document) glyphs(i int) (glyphs []glyph, err error) {
 			if e != nil {
 				panic(e)
 			}
-			if unicode.IsSpace(rune(char.Unicode)) || char.Unicode == 0 {
+			r := rune(char.Unicode)
+			if unicode.IsSpace(r) || r == 0 {
 				continue
 			}
-			box, e1 := d.FPDFText_GetCharBox(&requests.FPDFText_GetCharBox{TextPage: page.TextPage, Index: at})
-			origin, e2 := d.FPDFText_GetCharOrigin(&requests.FPDFText_GetCharOrigin{TextPage: page.TextPage, Index: at})
-			loose, e3 := d.FPDFText_GetLooseCharBox(&requests.FPDFText_GetLooseCharBox{TextPage: page.TextPage, Index: at})
-			if errors.Join(e1, e2, e3) != nil {
+			origin, e1 := d.FPDFText_GetCharOrigin(&requests.FPDFText_GetCharOrigin{TextPage: page.TextPage, Index: at})
+			loose, e2 := d.FPDFText_GetLooseCharBox(&requests.FPDFText_GetLooseCharBox{TextPage: page.TextPage, Index: at})
+			if errors.Join(e1, e2) != nil {
 				continue
 			}
+			box := loose.Rect
 			glyphs = append(glyphs, glyph{
-				char: rune(char.Unicode), left: box.Left, right: box.Right, base: origin.Y,
-				size: math.Abs(float64(loose.Rect.Top - loose.Rect.Bottom)),
+				char: r, x: origin.X, base: origin.Y, left: float64(box.Left), right: float64(box.Right),
+				size: math.Abs(float64(box.Top - box.Bottom)),
 			})
 		}
 		_, err = d.FPDFText_ClosePage(&requests.FPDFText_ClosePage{TextPage: page.TextPage})

@@ -32,9 +32,13 @@ func baseLines(glyphs []glyph) [][]glyph {
 	var line []glyph
 	var base, left, right float64
 	for _, g := range glyphs {
+		if len(line) > 0 && unicode.Is(unicode.Mn, g.char) {
+			line = append(line, g) // marks stand above and below the letters of any line
+			continue
+		}
 		size := max(g.size, 1)
 		apart := max(g.left-right, left-g.right)
-		if len(line) > 0 && (math.Abs(g.base-base) > size*0.35 || apart > size*3) {
+		if len(line) > 0 && (math.Abs(g.base-base) > size*0.5 || apart > size*3) {
 			lines = append(lines, line)
 			line = nil
 		}
@@ -47,17 +51,27 @@ func baseLines(glyphs []glyph) [][]glyph {
 	if len(line) > 0 {
 		lines = append(lines, line)
 	}
-	return joinLines(lines)
+	for {
+		joined := joinLines(lines)
+		if len(joined) == len(lines) {
+			return joined
+		}
+		lines = joined // what was missing between two pieces may be there now
+	}
 }
 
-// joinLines puts pieces of one line together that are drawn one after the other
-// and stand side by side.
+// joinLines puts pieces of one line together that are drawn shortly one after the
+// other and stand side by side.
 func joinLines(lines [][]glyph) [][]glyph {
+	const shortly = 12
 	var joined [][]glyph
+next:
 	for _, line := range lines {
-		if n := len(joined); n > 0 && sideBySide(joined[n-1], line) {
-			joined[n-1] = append(joined[n-1], line...)
-			continue
+		for n := len(joined) - 1; n >= max(len(joined)-shortly, 0); n-- {
+			if sideBySide(joined[n], line) {
+				joined[n] = append(joined[n], line...)
+				continue next
+			}
 		}
 		joined = append(joined, line)
 	}
@@ -66,7 +80,7 @@ func joinLines(lines [][]glyph) [][]glyph {
 
 func sideBySide(a, b []glyph) bool {
 	size := max(a[0].size, b[0].size, 1)
-	if math.Abs(a[0].base-b[0].base) > size*0.35 {
+	if math.Abs(a[0].base-b[0].base) > size*0.5 {
 		return false
 	}
 	aLeft, aRight := extent(a)
@@ -100,7 +114,11 @@ func readLine(line []glyph) string {
 	rightToLeft := arabic > 0
 	slices.SortStableFunc(order, func(i, j int) int {
 		a, b := line[i], line[j]
-		if a.left == b.left && a.right == b.right {
+		c := cmp.Compare(a.x, b.x)
+		if c == 0 {
+			c = cmp.Compare(a.right, b.right) // lam-alef, where the alef leans on the lam
+		}
+		if c == 0 {
 			// Letters of one ligature. PDFium has turned them around, as it does with
 			// all letters that are written from right to left.
 			if isRightToLeft(a.char) && isRightToLeft(b.char) {
@@ -108,7 +126,6 @@ func readLine(line []glyph) string {
 			}
 			return cmp.Compare(i, j)
 		}
-		c := cmp.Compare(a.left+a.right, b.left+b.right)
 		if rightToLeft {
 			return -c
 		}
@@ -134,13 +151,14 @@ func readLine(line []glyph) string {
 	}
 	var b strings.Builder
 	for n, i := range order {
+		g := line[i]
 		if n > 0 {
-			a, g := line[order[n-1]], line[i]
-			if gap := max(g.left-a.right, a.left-g.right); gap > max(a.size, g.size)*0.12 {
+			a := line[order[n-1]]
+			if gap := max(g.left-a.right, a.left-g.right); gap > max(a.size, g.size)*0.08 {
 				b.WriteByte(' ')
 			}
 		}
-		b.WriteRune(line[i].char)
+		b.WriteRune(g.char)
 	}
 	return b.String()
 }
@@ -161,7 +179,7 @@ func reversedLines(text string) string {
 		runes := []rune(line)
 		glyphs := make([]glyph, len(runes))
 		for i, r := range runes {
-			glyphs[i] = glyph{char: r, left: float64(i), right: float64(i + 1), size: 1}
+			glyphs[i] = glyph{char: r, x: float64(i), left: float64(i), right: float64(i + 1), size: 1}
 		}
 		lines[n] = readLine(glyphs)
 	}
