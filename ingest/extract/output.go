@@ -68,7 +68,7 @@ func (o *Output) Picture(p ingest.Page, draw func() (gray, error)) error {
 	if failed := try(func() { g, err = draw() }); failed != nil || err != nil {
 		g = gray{} // what cannot be drawn shows nothing
 	} else {
-		g, _ = prepare(g)
+		g = prepare(g)
 	}
 	o.err = o.show(o.pages, g)
 	return o.err

@@ -109,7 +109,7 @@ func newPool(command []string, workers int) *Pool {
 		command: command,
 		readers: newLane(workers), drawers: newLane(workers),
 		warm: func() error { return nil }, stop: func() {},
-		cpu:  ingest.ReaderCPU, time: ingest.ReaderTime,
+		cpu: ingest.ReaderCPU, time: ingest.ReaderTime,
 	}
 }
 
