@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -40,7 +41,7 @@ func measure(text string) ingest.Gate {
 	g.Words = 1
 	switch {
 	case m.arabic*2 > m.all && m.arabic > 0:
-		g.Words = commonWords(text)
+		g.Words = arabicWords(text)
 	case m.latin > minJudged:
 		g.Words = m.latinWords()
 	}
@@ -112,25 +113,42 @@ func foldArabic(s string) string {
 	return strings.NewReplacer("ي", "ی", "ى", "ی", "ك", "ک", "أ", "ا", "إ", "ا", "آ", "ا", "ۓ", "ے").Replace(norm.NFKC.String(s))
 }
 
-// commonWords is how common the words of a text in Arabic script are, from 0 to 1:
-// three times the share of words without which nobody writes a paragraph, which
-// is a tenth in tables of names and nearly a half in prose. Backwards, or without
-// the table of a font, there are none of them.
-func commonWords(text string) float64 {
-	words, hits := 0, 0
+// arabicWords is how much words in Arabic script look like words, from 0 to 1. In
+// prose and in tables hardly one in fifty has a single letter, and few have more
+// than ten. Where a font has no table of its characters, Nastaliq above all, letters
+// come apart or run together: of such pages at least a quarter of the words have one
+// letter, or half of them too many. And backwards there are no words without which
+// nobody writes a paragraph.
+func arabicWords(text string) float64 {
+	words, single, long, known := 0, 0, 0, 0
 	for word := range strings.FieldsFuncSeq(foldArabic(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) }) {
-		if !isRightToLeft([]rune(word)[0]) {
+		if first, _ := utf8.DecodeRuneInString(word); !isRightToLeft(first) {
 			continue
 		}
 		words++
+		letters := 0
+		for _, r := range word {
+			if unicode.IsLetter(r) {
+				letters++
+			}
+		}
+		switch {
+		case letters == 1 && word != "و": // "and", in Arabic and Persian
+			single++
+		case letters > 10:
+			long++
+		}
 		if common[word] {
-			hits++
+			known++
 		}
 	}
 	if words < 12 {
 		return 1
 	}
-	return min(3*share(hits, words), 1)
+	if share(known, words) < 0.02 && words >= 40 {
+		return 0
+	}
+	return max(1-6*share(single, words)-2*share(long, words), 0)
 }
 
 // readable reports whether a text may be taken for what the page says.
@@ -138,8 +156,8 @@ func readable(g ingest.Gate) bool {
 	return g.Unknown <= 0.01 && g.Letters >= 0.6 && g.Words >= minWords
 }
 
-// minWords is the share of common words, as commonWords counts, that a page in
-// Arabic script has to have.
+// minWords is what readable text has at least of what latinWords and arabicWords
+// measure.
 const minWords = 0.3
 
 // doubtful reports whether a second reader should read the page, too: nothing is
