@@ -77,7 +77,7 @@ func (p *pdfFile) close() {
 
 func (p *pdfFile) page(i int, out *Output) error {
 	draw := func() (gray, error) {
-		if !p.open() || i >= p.second.pages {
+		if !p.open() || !p.second.has(i) {
 			return gray{}, failf(ingest.StatusDamaged, "the page cannot be drawn")
 		}
 		return p.second.render(i)
@@ -105,7 +105,9 @@ func (p *pdfFile) readPage(i int) ingest.Page {
 		return first.page()
 	}
 	second, drawn := p.secondReading(i)
-	second.notes = first.notes
+	if contained(grams(first.notes), grams(second.text)) < sameText {
+		second.notes = first.notes
+	}
 	page := choose(first, second).page()
 	g := page.Gate
 	g.Picture = second.gate.Picture

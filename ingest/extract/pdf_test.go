@@ -110,6 +110,9 @@ func TestPDF(t *testing.T) {
 		{"cyclic kids", buildPDF("", "<</Pages 2 0 R>>", "<</Kids [2 0 R 2 0 R]>>"), "damaged", "no page can be found in the file"},
 		{"cyclic xref", cyclicXref(), "ok|x", ""},
 		{"stack overflow", cyclicObjectStream(), "damaged", "no page can be found in the file"},
+		{"form field and note", annotated, "ok|Finance\nDivision\nof Pakistan", ""},
+		// Without its table the first reader finds nothing.
+		{"form field, second reader", strings.Replace(annotated, "startxref", "startxxxx", 1), "ok|Finance Division", ""},
 		{"text about PDF", "A file begins with\n%PDF-1.7\nand so on", "ok|A file begins with\n%PDF-1.7\nand so on", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -124,6 +127,14 @@ func TestPDF(t *testing.T) {
 		})
 	}
 }
+
+// annotated has a field of a form that shows its value, and a note.
+var annotated = buildPDF("", "<</Type /Catalog /Pages 2 0 R>>", "<</Type /Pages /Count 1 /Kids [3 0 R]>>",
+	"<</Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources <</Font <</F1 7 0 R>>>> /Annots [5 0 R 8 0 R]>>", stream(show("Finance")),
+	"<</Type /Annot /Subtype /Widget /FT /Tx /F 4 /V (Division) /Rect [50 50 250 80] /AP <</N 6 0 R>>>>",
+	"<</Type /XObject /Subtype /Form /BBox [0 0 200 30] /Resources <</Font <</F1 7 0 R>>>> /Length 31>>\nstream\n"+show("Division")+"\nendstream",
+	"<</Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding>>",
+	"<</Type /Annot /Subtype /Text /Contents (of Pakistan) /Rect [0 0 20 20]>>")
 
 // shifted moves every offset in a file.
 func shifted(file string, by int) string {

@@ -170,6 +170,29 @@ func (d *document) page(i int) requests.Page {
 	return requests.Page{ByIndex: &requests.PageByIndex{Document: d.ref, Index: i}}
 }
 
+// has reports whether a page can be loaded; the count of pages is only a claim. What
+// forms and annotations show is a part of the page afterwards.
+func (d *document) has(i int) (ok bool) {
+	if i >= d.pages {
+		return false
+	}
+	_ = try(func() {
+		// Not by index: the page would be kept as it is now.
+		page, err := d.FPDF_LoadPage(&requests.FPDF_LoadPage{Document: d.ref, Index: i})
+		if err != nil {
+			return
+		}
+		ok = true
+		ref := requests.Page{ByReference: &page.Page}
+		if n, err := d.FPDFPage_GetAnnotCount(&requests.FPDFPage_GetAnnotCount{Page: ref}); err == nil && n.Count > 0 {
+			// If that fails, the page is read as it is.
+			_, _ = d.FPDFPage_Flatten(&requests.FPDFPage_Flatten{Page: ref, Usage: requests.FPDFPage_FlattenUsageNormalDisplay})
+		}
+		_, _ = d.FPDF_ClosePage(&requests.FPDF_ClosePage{Page: page.Page})
+	})
+	return ok
+}
+
 // text returns the text of a page in the order in which PDFium reads it.
 func (d *document) text(i int) (text string, err error) {
 	failed := try(func() {
@@ -226,16 +249,6 @@ func (d *document) glyphs(i int) (glyphs []glyph, err error) {
 		_, err = d.FPDFText_ClosePage(&requests.FPDFText_ClosePage{TextPage: page.TextPage})
 	})
 	return glyphs, errors.Join(failed, err)
-}
-
-// has reports whether a page can be loaded; the count of pages is only a claim.
-func (d *document) has(i int) bool {
-	ok := i < d.pages
-	failed := try(func() {
-		_, err := d.GetPageSize(&requests.GetPageSize{Page: d.page(i)})
-		ok = ok && err == nil
-	})
-	return ok && failed == nil
 }
 
 // picture returns the share of the page that pictures cover, and whether the page
