@@ -57,6 +57,18 @@ const (
 	// read, as are those that it lies in.
 	MaxInsideBytes = 64 << 20
 
+	// MaxXMLDepth bounds elements in elements and groups in groups. Tables in tables in
+	// text boxes are some dozens.
+	MaxXMLDepth = 256
+
+	// MaxTokenBytes bounds one piece of markup: a text, or a tag with its attributes. A
+	// paragraph has some thousands.
+	MaxTokenBytes = 8 << 20
+
+	// MinPictureBytes is what a picture in an office file or mail takes that may show
+	// text. Logos and bullets take less.
+	MinPictureBytes = 10 << 10
+
 	// MaxRatio bounds what an entry of an archive may unpack to, in multiples of its
 	// packed size, from MinRatioBytes on. Markup packs to a tenth, an empty table to
 	// a hundredth; zeros to a thousandth, which is what bombs are made of.

@@ -63,6 +63,11 @@ type File struct {
 func Readers(cache string) []Reader {
 	return []Reader{
 		{Name: pdfReader, Types: []string{"application/pdf"}, Read: readPDF(&engine{cache: cache})},
+		{Name: "docx 1", Types: []string{docxType}, Read: readDOCX},
+		{Name: "pptx 1", Types: []string{pptxType}, Read: readPPTX},
+		{Name: "odf 1", Types: []string{odtType, odsType, odpType}, Read: readODF},
+		{Name: "epub 1", Types: []string{epubType}, Read: readEPUB},
+		{Name: "rtf 1", Types: []string{"text/rtf"}, Read: readRTF},
 		{Name: "html 1", Types: []string{"text/html", "application/xhtml+xml"}, Read: readHTML},
 		{Name: "text 1", Types: []string{"text/plain"}, Read: readText},
 	}

@@ -106,6 +106,20 @@ func (o *Output) Inside(part string, f File) error {
 	return o.Page(ingest.Page{Part: part, Reason: fmt.Sprintf("%s: %s", end.Status, end.Reason)})
 }
 
+// Reads reports whether there is a reader for a media type.
+func (o *Output) Reads(mediaType string) bool { return o.readerFor(mediaType) != nil }
+
+func (o *Output) readerFor(mediaType string) *Reader {
+	i := slices.IndexFunc(o.readers, func(r Reader) bool { return slices.Contains(r.Types, mediaType) })
+	if i < 0 {
+		i = slices.IndexFunc(o.readers, func(r Reader) bool { return isText(mediaType) && slices.Contains(r.Types, textType) })
+	}
+	if i < 0 {
+		return nil
+	}
+	return &o.readers[i]
+}
+
 // Inflate meters what comes out of compression. Reading more than all files
 // together may inflate fails with a [Failure].
 func (o *Output) Inflate(r io.Reader) io.Reader { return &inflating{r, o} }
@@ -129,11 +143,8 @@ func (o *Output) read(f File, mediaType string) (end *Failure) {
 	if mediaType == emptyType {
 		return failf(ingest.StatusNoText, "the file is empty")
 	}
-	i := slices.IndexFunc(o.readers, func(r Reader) bool { return slices.Contains(r.Types, mediaType) })
-	if i < 0 {
-		i = slices.IndexFunc(o.readers, func(r Reader) bool { return isText(mediaType) && slices.Contains(r.Types, textType) })
-	}
-	if i < 0 {
+	r := o.readerFor(mediaType)
+	if r == nil {
 		return failf(ingest.StatusUnsupported, "no reader for %s", mediaType)
 	}
 	defer func() {
@@ -141,8 +152,8 @@ func (o *Output) read(f File, mediaType string) (end *Failure) {
 			end = failf(ingest.StatusDamaged, "not readable as %s", mediaType)
 		}
 	}()
-	o.reader = o.readers[i].Name
-	err := o.readers[i].Read(f, o)
+	o.reader = r.Name
+	err := r.Read(f, o)
 	if err == nil || errors.As(err, &end) {
 		return end
 	}

@@ -30,6 +30,9 @@ func sniff(f File) string {
 		head = []byte(decodeUTF16(head, order))
 	}
 	found := mediaType(head)
+	if bytes.HasPrefix(head, []byte("PK\x03\x04")) {
+		return sniffZip(f)
+	}
 	switch found {
 	case "application/pdf":
 		// The mark may stand anywhere in the first kilobyte, as it may in a text
