@@ -2,6 +2,7 @@ package extract
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -42,6 +43,7 @@ func isASCII(b []byte) bool {
 func htmlText(page string) string {
 	var out lines
 	var skip skipping
+	var lists []int // the items so far of each open list; -1: not numbered
 	z := html.NewTokenizer(strings.NewReader(page))
 	for {
 		switch z.Next() {
@@ -61,12 +63,24 @@ func htmlText(page string) string {
 			}
 			if blocks[t.DataAtom] {
 				out.end()
+				switch {
+				case t.DataAtom == atom.Ol && len(lists) < ingest.MaxXMLDepth:
+					lists = append(lists, 0)
+				case t.DataAtom == atom.Ul && len(lists) < ingest.MaxXMLDepth:
+					lists = append(lists, -1)
+				case t.DataAtom == atom.Li && len(lists) > 0 && lists[len(lists)-1] >= 0:
+					lists[len(lists)-1]++
+					out.write(fmt.Sprintf("%d. ", lists[len(lists)-1]))
+				}
 			} else if cells[t.DataAtom] {
 				out.write(" ")
 			}
 		case html.EndTagToken:
 			t := z.Token()
 			skip.end(t)
+			if (t.DataAtom == atom.Ol || t.DataAtom == atom.Ul) && len(lists) > 0 {
+				lists = lists[:len(lists)-1]
+			}
 			if blocks[t.DataAtom] && !skip.active() {
 				out.end()
 			}

@@ -37,6 +37,7 @@ type numberedLevel struct {
 type numberedUse struct {
 	list      string
 	overrides map[int]int // start by level
+	levels    map[int]*numberedLevel
 	used      bool
 }
 
@@ -65,7 +66,7 @@ func (a *archive) numbering(folder string) *numbering {
 			}
 			n.lists[attribute(e, "abstractNumId")] = list
 		case "num":
-			list, use = nil, &numberedUse{overrides: map[int]int{}}
+			list, use = nil, &numberedUse{overrides: map[int]int{}, levels: map[int]*numberedLevel{}}
 			n.uses[attribute(e, "numId")] = use
 		case "abstractNumId":
 			if use != nil {
@@ -87,10 +88,19 @@ func (a *archive) numbering(folder string) *numbering {
 				list.link = value
 			}
 		}
-		if list == nil {
+		var l *numberedLevel
+		switch {
+		case list != nil:
+			l = &list.levels[level]
+		case use != nil && m.within("lvl"):
+			if l = use.levels[level]; l == nil {
+				l = &numberedLevel{start: 1}
+				use.levels[level] = l
+			}
+		default:
 			return nil
 		}
-		switch l := &list.levels[level]; e.Name.Local {
+		switch e.Name.Local {
 		case "start":
 			if start, err := strconv.Atoi(value); err == nil {
 				l.start = start
@@ -174,7 +184,14 @@ func (n *numbering) label(style, use, level string) string {
 			list.counts[l], list.begun[l] = start-1, true
 		}
 	}
-	return list.next(at)
+	// A use may have levels of its own, which it counts with those of the list.
+	kept := list.levels
+	for l, own := range u.levels {
+		list.levels[l] = *own
+	}
+	text := list.next(at)
+	list.levels = kept
+	return text
 }
 
 // next counts a level and returns its number as it is printed.

@@ -27,16 +27,17 @@ func readODF(f File, out *Output) error {
 	if a.file("content.xml") == nil {
 		return failf(ingest.StatusDamaged, "the document's text is missing")
 	}
-	if err := a.content("content.xml", "", out); err != nil {
+	lists := a.listStyles()
+	if err := a.content("content.xml", "", lists, out); err != nil {
 		return err
 	}
-	if err := a.content("styles.xml", "header and footer", out); err != nil {
+	if err := a.content("styles.xml", "header and footer", lists, out); err != nil {
 		return err
 	}
 	for _, e := range a.File {
 		// Charts and formulas, and texts in texts.
 		if strings.HasPrefix(e.Name, "Object ") && strings.HasSuffix(e.Name, "/content.xml") {
-			if err := a.content(e.Name, "object", out); err != nil {
+			if err := a.content(e.Name, "object", nil, out); err != nil {
 				return err
 			}
 		}
@@ -45,8 +46,9 @@ func readODF(f File, out *Output) error {
 }
 
 // content reads one of the parts. Sheets and slides become pages.
-func (a *archive) content(name, called string, out *Output) error {
+func (a *archive) content(name, called string, styles map[string]*listStyle, out *Output) error {
 	p := &officePart{out: out, name: called}
+	lists := &openLists{styles: styles}
 	units := 0
 	err := a.parse(name, func(m *markup, t xml.Token) error {
 		switch t := t.(type) {
@@ -62,6 +64,10 @@ func (a *archive) content(name, called string, out *Output) error {
 				if m.parent() == "annotation" || m.parent() == "change-info" {
 					return m.skip()
 				}
+			case "list":
+				lists.open(attribute(t, "style-name"), attribute(t, "continue-numbering") == "true")
+			case "list-item":
+				return p.write(lists.label())
 			case "tab":
 				return p.write("\t")
 			case "line-break":
@@ -93,6 +99,8 @@ func (a *archive) content(name, called string, out *Output) error {
 			}
 		case xml.EndElement:
 			switch t.Name.Local {
+			case "list":
+				lists.close()
 			case "p", "h", "table-row":
 				return p.write("\n")
 			case "table-cell":
@@ -113,4 +121,99 @@ func (a *archive) content(name, called string, out *Output) error {
 		return endErr
 	}
 	return a.damaged(called, err, out)
+}
+
+// listStyle is how the levels of a list are numbered, from 1 on.
+type listStyle struct {
+	levels map[int]listLevel
+	counts map[int]int
+}
+
+type listLevel struct {
+	format, prefix, suffix string
+	start, shown           int // shown: how many levels its number has
+}
+
+// listStyles reads how lists are numbered.
+func (a *archive) listStyles() map[string]*listStyle {
+	styles := map[string]*listStyle{}
+	for _, name := range []string{"styles.xml", "content.xml"} {
+		var style *listStyle
+		_ = a.parse(name, func(m *markup, t xml.Token) error {
+			e, ok := t.(xml.StartElement)
+			if !ok {
+				return nil
+			}
+			switch e.Name.Local {
+			case "list-style":
+				style = &listStyle{levels: map[int]listLevel{}, counts: map[int]int{}}
+				styles[attribute(e, "name")] = style
+			case "list-level-style-number":
+				if style == nil {
+					return nil
+				}
+				level, _ := strconv.Atoi(attribute(e, "level"))
+				start, err := strconv.Atoi(attribute(e, "start-value"))
+				if err != nil {
+					start = 1
+				}
+				shown, _ := strconv.Atoi(attribute(e, "display-levels"))
+				style.levels[level] = listLevel{
+					format: attribute(e, "num-format"), prefix: attribute(e, "num-prefix"), suffix: attribute(e, "num-suffix"),
+					start: start, shown: max(shown, 1),
+				}
+			}
+			return nil
+		})
+	}
+	return styles
+}
+
+// openLists is the lists in lists that are open.
+type openLists struct {
+	styles map[string]*listStyle
+	names  []string
+}
+
+func (l *openLists) open(name string, goesOn bool) {
+	if name == "" && len(l.names) > 0 {
+		name = l.names[len(l.names)-1]
+	}
+	l.names = append(l.names, name)
+	if s := l.styles[name]; s != nil && !goesOn {
+		delete(s.counts, len(l.names))
+	}
+}
+
+func (l *openLists) close() {
+	if n := len(l.names); n > 0 {
+		l.names = l.names[:n-1]
+	}
+}
+
+// label counts an item and returns its number as it is printed, with a space.
+func (l *openLists) label() string {
+	depth := len(l.names)
+	if depth == 0 {
+		return ""
+	}
+	s := l.styles[l.names[depth-1]]
+	if s == nil {
+		return ""
+	}
+	level, ok := s.levels[depth]
+	if !ok || level.format == "" {
+		return ""
+	}
+	if _, begun := s.counts[depth]; !begun {
+		s.counts[depth] = level.start - 1
+	}
+	s.counts[depth]++
+	var parts []string
+	for i := depth - level.shown + 1; i <= depth; i++ {
+		if part := formatNumber(s.counts[i], s.levels[i].format); i > 0 && part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return level.prefix + strings.Join(parts, ".") + level.suffix + " "
 }
