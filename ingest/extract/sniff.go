@@ -33,6 +33,9 @@ func sniff(f File) string {
 	if bytes.HasPrefix(head, []byte("PK\x03\x04")) {
 		return sniffZip(f)
 	}
+	if bytes.HasPrefix(head, []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")) {
+		return sniffOLE(f)
+	}
 	switch found {
 	case "application/pdf":
 		// The mark may stand anywhere in the first kilobyte, as it may in a text

@@ -94,4 +94,7 @@ func load(r io.Reader) (File, error) {
 	return fileOf(b), nil
 }
 
+// ioSection reads a file from its beginning.
+func ioSection(f File) *io.SectionReader { return io.NewSectionReader(f, 0, f.Size) }
+
 func fileOf(b []byte) File { return File{bytes.NewReader(b), int64(len(b))} }
