@@ -136,6 +136,15 @@ const (
 	// dust of a blank page.
 	MinInk = 12
 
+	// ConvertTime bounds the conversion of a file by LibreOffice, which takes two
+	// seconds, and ConvertMemory what it may write to.
+	ConvertTime   = 40 * time.Second
+	ConvertMemory = 1 << 30
+
+	// MaxPictureBytes bounds what a picture takes when it is decoded: 50 megapixels of a
+	// photograph.
+	MaxPictureBytes = 300 << 20
+
 	// OCRMemory bounds the address space of a recognition, and MaxOCRBytes what it
 	// answers: a dense page takes 100 MB and answers with 100 kB.
 	OCRMemory   = 1 << 30

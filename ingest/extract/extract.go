@@ -74,6 +74,7 @@ func Readers(cache string) []Reader {
 		{Name: "encrypted office 1", Types: []string{encryptedType}, Read: readEncrypted},
 		{Name: "zip 1", Types: []string{zipType}, Read: readZip},
 		{Name: "gzip 1", Types: []string{"application/gzip"}, Read: readGzip},
+		{Name: "picture 1", Types: pictureTypes, Read: readPicture},
 		{Name: "html 1", Types: []string{"text/html", "application/xhtml+xml"}, Read: readHTML},
 		{Name: "text 1", Types: []string{"text/plain"}, Read: readText},
 	}

@@ -1,8 +1,21 @@
 package extract
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"image"
 	"image/color"
+	_ "image/gif"  // decoders of package image are
+	_ "image/jpeg" // registered by being imported
+	_ "image/png"
+	"io"
+
+	_ "golang.org/x/image/bmp"
+	_ "golang.org/x/image/tiff"
+	_ "golang.org/x/image/webp"
+
+	"github.com/sealprint/sealprint/ingest"
 )
 
 // gray is a picture of 8 bits a pixel, row after row; 255 is white.
@@ -11,22 +24,131 @@ type gray struct {
 	Pix  []byte
 }
 
-// grayOf copies a picture, on white paper where it is transparent.
+// pictureTypes are the pictures that can be decoded.
+var pictureTypes = []string{"image/png", "image/jpeg", "image/gif", "image/webp", "image/bmp", "image/tiff"}
+
+// readPicture takes a picture as a page to be recognized, and each of the pages of a
+// TIFF, in which scanners and fax servers put many.
+func readPicture(f File, out *Output) error {
+	pages := []File{f}
+	if many := tiffPages(f); many != nil {
+		pages = many
+	}
+	for _, p := range pages {
+		config, _, err := image.DecodeConfig(ioSection(p))
+		page := ingest.Page{Gate: &ingest.Gate{Picture: 1}}
+		switch {
+		case err != nil && len(pages) == 1:
+			return err
+		case err != nil:
+			page.Reason = "damaged picture"
+		case !decodable(config):
+			if len(pages) == 1 {
+				return failf(ingest.StatusLimit, "picture of over %d MB", ingest.MaxPictureBytes>>20)
+			}
+			page.Reason = "picture too large"
+		}
+		if page.Reason != "" {
+			err = out.Page(page)
+		} else {
+			err = out.Picture(page, func() (gray, error) {
+				m, _, err := image.Decode(ioSection(p))
+				if err != nil {
+					return gray{}, err
+				}
+				return grayOf(m), nil
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decodable reports whether a picture may be decoded, by what it claims to be: a
+// hundred bytes can claim four billion pixels.
+func decodable(c image.Config) bool {
+	bytes := int64(4)
+	switch c.ColorModel {
+	case color.GrayModel:
+		bytes = 1
+	case color.RGBA64Model, color.NRGBA64Model:
+		bytes = 8
+	case color.YCbCrModel:
+		bytes = 6 // with the coefficients of all blocks, if it is progressive
+	}
+	return c.Width > 0 && c.Height > 0 && int64(c.Width)*int64(c.Height) <= ingest.MaxPictureBytes/bytes
+}
+
+// tiffPages returns a file for each page of a TIFF, which differ in the offset of
+// the first directory only; nil if there are fewer than two.
+func tiffPages(f File) []File {
+	var head [8]byte
+	if _, err := f.ReadAt(head[:], 0); err != nil {
+		return nil
+	}
+	var order binary.ByteOrder
+	switch string(head[:4]) {
+	case "II*\x00":
+		order = binary.LittleEndian
+	case "MM\x00*":
+		order = binary.BigEndian
+	default:
+		return nil
+	}
+	var pages []File
+	seen := map[uint32]bool{}
+	for at := order.Uint32(head[4:]); at != 0 && !seen[at] && len(pages) < ingest.MaxPages; {
+		seen[at] = true
+		var page [8]byte
+		copy(page[:], head[:4])
+		order.PutUint32(page[4:], at)
+		pages = append(pages, File{concat{
+			part(bytes.NewReader(page[:]), 0, 8), part(f, 8, f.Size),
+		}, f.Size})
+		// A directory is a count, as many entries of 12 bytes, and the next one's offset.
+		var count [2]byte
+		var next [4]byte
+		if _, err := f.ReadAt(count[:], int64(at)); err != nil {
+			break
+		}
+		if _, err := f.ReadAt(next[:], int64(at)+2+12*int64(order.Uint16(count[:]))); err != nil && !errors.Is(err, io.EOF) {
+			break
+		}
+		at = order.Uint32(next[:])
+	}
+	if len(pages) < 2 {
+		return nil
+	}
+	return pages
+}
+
+// grayOf copies a picture, on white paper where it is transparent. One that is much
+// larger than recognition needs is copied smaller.
 func grayOf(m image.Image) gray {
 	b := m.Bounds()
 	g := gray{b.Dx(), b.Dy(), make([]byte, b.Dx()*b.Dy())}
-	if m, ok := m.(*image.Gray); ok {
+	switch m := m.(type) {
+	case *image.Gray:
 		for y := range g.H {
 			copy(g.Pix[y*g.W:(y+1)*g.W], m.Pix[y*m.Stride:])
 		}
-		return g
-	}
-	for y := range g.H {
-		for x := range g.W {
-			c := color.NRGBAModel.Convert(m.At(b.Min.X+x, b.Min.Y+y)).(color.NRGBA)
-			light := (299*int(c.R) + 587*int(c.G) + 114*int(c.B)) / 1000
-			g.Pix[y*g.W+x] = byte((light*int(c.A) + 255*(255-int(c.A))) / 255)
+	case *image.YCbCr:
+		for y := range g.H {
+			copy(g.Pix[y*g.W:(y+1)*g.W], m.Y[y*m.YStride:])
 		}
+	default:
+		for y := range g.H {
+			for x := range g.W {
+				c := color.NRGBAModel.Convert(m.At(b.Min.X+x, b.Min.Y+y)).(color.NRGBA)
+				light := (299*int(c.R) + 587*int(c.G) + 114*int(c.B)) / 1000
+				g.Pix[y*g.W+x] = byte((light*int(c.A) + 255*(255-int(c.A))) / 255)
+			}
+		}
+	}
+	for len(g.Pix) > ingest.MaxOCRPixels {
+		g = shrink(g, g.W/2, g.H/2)
 	}
 	return g
 }

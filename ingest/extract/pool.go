@@ -27,6 +27,7 @@ type Pool struct {
 	drawers   lane
 	ocr       *tesseract // nil: pages that are pictures need it
 	noOCR     string     // why
+	converter *converter
 	closeOnce sync.Once
 
 	names []string // of the readers
@@ -96,6 +97,7 @@ func NewPool(o Options) *Pool {
 		p.warm = sync.OnceValue(func() error { return warmUp(ctx, o.Cache) })
 	}
 	p.ocr, p.noOCR = newTesseract(max(o.Workers, 1))
+	p.converter = newConverter()
 	return p
 }
 
@@ -136,6 +138,14 @@ func warmUp(ctx context.Context, cache string) error {
 // Warm compiles what children load, unless it was compiled before. The first file
 // does so, if nobody did.
 func (p *Pool) Warm() error { return p.warm() }
+
+// Converter returns what converts files of old programs, or why nothing does.
+func (p *Pool) Converter() (name, missing string) {
+	if p.converter.missing != "" {
+		return "", p.converter.missing
+	}
+	return "LibreOffice", ""
+}
 
 // OCR returns what recognizes pages that are pictures, or why nothing does.
 func (p *Pool) OCR() (name string, missing string) {
@@ -184,6 +194,22 @@ func (p *Pool) Extract(ctx context.Context, file *os.File, size int64) (*ingest.
 	a, end, err := p.run(ctx, p.readers, &t)
 	if err != nil {
 		return nil, err
+	}
+	mediaType := a.mediaType
+	if legacyTypes[mediaType] != "" && p.converter != nil {
+		converted, length, failure, err := p.converter.convert(ctx, file, size, mediaType)
+		if err != nil {
+			return nil, err
+		}
+		if failure != nil {
+			return a.reading(failure), nil
+		}
+		defer converted.Close()
+		t.file, t.size = converted, length
+		if a, end, err = p.run(ctx, p.readers, &t); err != nil {
+			return nil, err
+		}
+		a.mediaType = mediaType
 	}
 	if p.ocr != nil {
 		if err := p.recognize(ctx, a, t); err != nil {

@@ -136,8 +136,9 @@ func (t *tesseract) read(ctx context.Context, g gray, languages string) (r recog
 	if err := startUnprivileged(cmd); err != nil {
 		return r, nil, fmt.Errorf("start recognition: %w", err)
 	}
-	// Too early by a moment would be no limit at all; too late by one is none either.
-	limitErr := limitProcess(cmd.Process.Pid, ingest.OCRMemory, t.time)
+	limitErr := limitProcess(cmd.Process.Pid, map[int]uint64{
+		unix.RLIMIT_AS: ingest.OCRMemory, unix.RLIMIT_CPU: uint64(t.time.Seconds()) + 1, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0,
+	})
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	switch {
@@ -174,12 +175,10 @@ func (t *tesseract) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// limitProcess limits a process that was started just now.
-func limitProcess(pid int, memory uint64, cpu time.Duration) error {
-	seconds := uint64(cpu.Seconds()) + 1
-	for resource, limit := range map[int]uint64{
-		unix.RLIMIT_AS: memory, unix.RLIMIT_CPU: seconds, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0,
-	} {
+// limitProcess limits a process that was started a moment ago, which counts, too,
+// and all that it starts from now on.
+func limitProcess(pid int, limits map[int]uint64) error {
+	for resource, limit := range limits {
 		err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: limit, Max: limit}, nil)
 		if err != nil && !errors.Is(err, unix.ESRCH) { // it has ended already
 			return fmt.Errorf("limit process: %w", err)
