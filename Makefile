@@ -8,8 +8,9 @@ VERSITYGW_VERSION := v1.8.0
 STATICCHECK_VERSION := v0.8.2
 
 # Debian packages. The race detector is what needs a C compiler; the product itself is built without one.
-RUN_PACKAGES := ca-certificates curl
-TEST_PACKAGES := ca-certificates gcc libc6-dev
+OCR_PACKAGES := tesseract-ocr tesseract-ocr-eng tesseract-ocr-urd
+RUN_PACKAGES := ca-certificates curl $(OCR_PACKAGES)
+TEST_PACKAGES := ca-certificates gcc libc6-dev $(OCR_PACKAGES) libreoffice-writer libreoffice-calc libreoffice-impress
 
 TOOLS := $(CURDIR)/.tools
 VERSITYGW := $(TOOLS)/versitygw

@@ -141,6 +141,10 @@ const (
 	ConvertTime   = 40 * time.Second
 	ConvertMemory = 1 << 30
 
+	// MaxDrawnBytes bounds a picture on a page of a PDF, for which EngineMemory has room
+	// beside the page: A4 in color at 800 dots an inch.
+	MaxDrawnBytes = 192 << 20
+
 	// MaxPictureBytes bounds what a picture takes when it is decoded: 50 megapixels of a
 	// photograph.
 	MaxPictureBytes = 300 << 20

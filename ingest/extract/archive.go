@@ -47,7 +47,7 @@ func aside(called string, err error, out *Output) error {
 	case out.err != nil, errors.As(err, &end) && end.Status == ingest.StatusLimit:
 		return err
 	case end != nil:
-		return out.Page(ingest.Page{Part: called, Reason: string(end.Status) + ": " + end.Reason})
+		return out.Page(ingest.Page{Part: called, Reason: end.Error()})
 	}
 	return out.Page(ingest.Page{Part: called, Reason: "damaged: not readable"})
 }

@@ -103,7 +103,7 @@ type task struct {
 	wall    time.Duration
 	wanted  pageSet // nil: the text
 	// show takes a picture, and is not hurried; until it returns no other is read.
-	show func(number int, g gray)
+	show func(number int, p picture)
 }
 
 // run has the child read one file. An error is none of the file's. After it the
@@ -147,8 +147,8 @@ func (c *child) exchange(a *answer, t task, r request) (*Failure, error) {
 	if t.wanted == nil {
 		return a.read(c.conn)
 	}
-	return readPictures(c.conn, func(number int, g gray) {
-		t.show(number, g)
+	return readPictures(c.conn, func(number int, p picture) {
+		t.show(number, p)
 		c.conn.SetDeadline(time.Now().Add(ingest.RenderTime))
 	})
 }

@@ -22,7 +22,7 @@ import (
 //	ready  no labels                   once, when the child is limited
 //	media  media type                  once per file
 //	page   the page in JSON without its text; the rest is the text
-//	image  no labels; the rest is page number, width, height, each uint32, and pixels
+//	image  reason; the rest is page number, width, height, each uint32, and pixels
 //	end    status, reason              once per file; no status: all was read
 const (
 	frameReady byte = 'r'
@@ -213,31 +213,32 @@ func flag(b bool) byte {
 	return 0
 }
 
-func imageFrame(number int, g gray) []byte {
+func imageFrame(number int, g picture) []byte {
 	var head [12]byte
 	binary.BigEndian.PutUint32(head[:], uint32(number))
 	binary.BigEndian.PutUint32(head[4:], uint32(g.W))
 	binary.BigEndian.PutUint32(head[8:], uint32(g.H))
-	return appendFrame(nil, frameImage, nil, string(head[:]), string(g.Pix))
+	return appendFrame(nil, frameImage, []string{g.reason}, string(head[:]), string(g.Pix))
 }
 
-func parseImage(body []byte) (number int, g gray, err error) {
-	if len(body) < 12 {
-		return 0, gray{}, errFrame
+func parseImage(body []byte) (number int, p picture, err error) {
+	l, body, err := labels(body, 1)
+	if err != nil || len(body) < 12 {
+		return 0, picture{}, errFrame
 	}
 	number = int(binary.BigEndian.Uint32(body))
 	w, h := uint64(binary.BigEndian.Uint32(body[4:])), uint64(binary.BigEndian.Uint32(body[8:]))
-	g = gray{int(w), int(h), body[12:]}
-	if w*h != uint64(len(g.Pix)) || number < 1 || number > ingest.MaxPages {
-		return 0, gray{}, errFrame
+	p = picture{gray{int(w), int(h), body[12:]}, l[0]}
+	if w*h != uint64(len(p.Pix)) || number < 1 || number > ingest.MaxPages {
+		return 0, picture{}, errFrame
 	}
-	return number, g, nil
+	return number, p, nil
 }
 
 // readPictures reads the frames of a pass for pictures.
-func readPictures(r io.Reader, show func(number int, g gray)) (*Failure, error) {
+func readPictures(r io.Reader, show func(number int, p picture)) (*Failure, error) {
 	for {
-		kind, body, err := readFrame(r, 12+ingest.MaxOCRPixels+2*(2+ingest.MaxLabelBytes))
+		kind, body, err := readFrame(r, 12+ingest.MaxOCRPixels+3*(2+ingest.MaxLabelBytes))
 		if err != nil {
 			return nil, err
 		}

@@ -260,10 +260,13 @@ func (m *message) drop() {
 
 // propertyText decodes a text: 001F is UTF-16, 001E some code page.
 func propertyText(property string, b []byte) string {
+	text := ""
 	if property[4:] == "001F" {
-		return decode(b, unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM))
+		text = decode(b, unicode.UTF16(unicode.LittleEndian, unicode.IgnoreBOM))
+	} else {
+		text = decodeText(bytes.TrimRight(b, "\x00"))
 	}
-	return decodeText(b)
+	return strings.TrimRight(text, "\x00")
 }
 
 // rtfPrelude is what the dictionary of compressed RTF begins with.

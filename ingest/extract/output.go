@@ -2,7 +2,6 @@ package extract
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 
@@ -20,7 +19,7 @@ type Output struct {
 	careful bool // one reader has died of this file: only those in a machine of their own
 	send    func(ingest.Page) error
 	wanted  pageSet // whose pictures; nil: the text is
-	show    func(number int, g gray) error
+	show    func(number int, p picture) error
 	err     error // of send and show: nobody listens
 
 	// Of the file that is being read now, which may lie in others:
@@ -63,15 +62,29 @@ func (o *Output) Picture(p ingest.Page, draw func() (gray, error)) error {
 	if err := o.Page(p); err != nil || !o.drawing() || !o.wanted.has(o.pages) {
 		return err
 	}
-	var g gray
+	var drawn picture
 	var err error
-	if failed := try(func() { g, err = draw() }); failed != nil || err != nil {
-		g = gray{} // what cannot be drawn shows nothing
-	} else {
-		g = prepare(g)
+	failed := try(func() {
+		if drawn.gray, err = draw(); err == nil {
+			drawn.gray = prepare(drawn.gray)
+		}
+	})
+	if err = errors.Join(err, failed); err != nil {
+		drawn = picture{reason: "the page cannot be drawn"}
+		var end *Failure
+		if errors.As(err, &end) {
+			drawn.reason = end.Error()
+		}
 	}
-	o.err = o.show(o.pages, g)
+	o.err = o.show(o.pages, drawn)
 	return o.err
+}
+
+// picture is what a page looks like, empty if there is nothing to read on it; or why
+// nobody knows.
+type picture struct {
+	gray
+	reason string
 }
 
 // drawing reports whether pictures are wanted and text is not: a reader that knows
@@ -103,7 +116,7 @@ func (o *Output) Inside(part string, f File) error {
 		return end
 	}
 	o.part = outer.part
-	return o.Page(ingest.Page{Part: part, Reason: fmt.Sprintf("%s: %s", end.Status, end.Reason)})
+	return o.Page(ingest.Page{Part: part, Reason: end.Error()})
 }
 
 // Reads reports whether there is a reader for a media type.

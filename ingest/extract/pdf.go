@@ -80,6 +80,10 @@ func (p *pdfFile) page(i int, out *Output) error {
 		if !p.open() || !p.second.has(i) {
 			return gray{}, failf(ingest.StatusDamaged, "the page cannot be drawn")
 		}
+		// A picture that PDFium has no room for it leaves out without a word.
+		if seen, err := p.second.sights(i); err == nil && seen.large {
+			return gray{}, failf(ingest.StatusLimit, "a picture of over %d MB", ingest.MaxDrawnBytes>>20)
+		}
 		return p.second.render(i)
 	}
 	if out.drawing() {
@@ -166,8 +170,9 @@ func (p *pdfFile) secondReading(i int) (r reading, drawn bool) {
 	}
 	r.text, r.gate = text, measure(text)
 	r.gate.Repaired = repaired
-	r.gate.Picture, drawn, err = p.second.picture(i)
-	return r, drawn || err != nil
+	seen, err := p.second.sights(i)
+	r.gate.Picture = seen.pictures
+	return r, seen.drawn() || err != nil
 }
 
 // choose returns the reading to believe, or both as one where nobody can tell.

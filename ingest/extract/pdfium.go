@@ -251,10 +251,19 @@ func (d *document) glyphs(i int) (glyphs []glyph, err error) {
 	return glyphs, errors.Join(failed, err)
 }
 
-// picture returns the share of the page that pictures cover, and whether the page
-// shows anything that is no text: pictures, or more drawings than frames and
-// rules are made of.
-func (d *document) picture(i int) (share float64, drawn bool, err error) {
+// sights is what a page is made of besides text.
+type sights struct {
+	pictures float64 // share of the page that they cover; strips of one add up
+	large    bool    // one of them is larger than can be drawn
+	paths    int
+}
+
+// drawn reports whether the page shows anything that is no text: pictures, or more
+// drawings than frames and rules are made of.
+func (s sights) drawn() bool { return s.pictures > 0 || s.paths > ingest.MaxRules }
+
+// sights looks a page over.
+func (d *document) sights(i int) (seen sights, err error) {
 	failed := try(func() {
 		size, e := d.GetPageSize(&requests.GetPageSize{Page: d.page(i)})
 		if e != nil {
@@ -264,25 +273,26 @@ func (d *document) picture(i int) (share float64, drawn bool, err error) {
 		if e != nil {
 			panic(e)
 		}
-		s := sight{d: d, left: ingest.MaxPageObjects, area: size.Width * size.Height}
+		s := sight{d: d, page: d.page(i), left: ingest.MaxPageObjects, area: size.Width * size.Height}
 		for at := range count.Count {
 			object, e := d.FPDFPage_GetObject(&requests.FPDFPage_GetObject{Page: d.page(i), Index: at})
 			if e != nil || !s.see(object.PageObject, 0) {
 				break
 			}
 		}
-		share, drawn = min(s.pictures, 1), s.pictures > 0 || s.paths > ingest.MaxRules
+		seen = s.sights
+		seen.pictures = min(seen.pictures, 1)
 	})
-	return share, drawn, errors.Join(failed, err)
+	return seen, errors.Join(failed, err)
 }
 
 // sight looks over the objects of a page.
 type sight struct {
-	d        *document
-	left     int
-	area     float64
-	pictures float64 // share of the area; strips of one picture add up
-	paths    int
+	sights
+	d    *document
+	page requests.Page
+	left int
+	area float64
 }
 
 func (s *sight) see(object references.FPDF_PAGEOBJECT, depth int) bool {
@@ -301,6 +311,10 @@ func (s *sight) see(object references.FPDF_PAGEOBJECT, depth int) bool {
 		// points nearly always.
 		if b, err := s.d.FPDFPageObj_GetBounds(&requests.FPDFPageObj_GetBounds{PageObject: object}); err == nil && s.area > 0 {
 			s.pictures += math.Abs(float64((b.Right-b.Left)*(b.Top-b.Bottom))) / s.area
+		}
+		if m, err := s.d.FPDFImageObj_GetImageMetadata(&requests.FPDFImageObj_GetImageMetadata{ImageObject: object, Page: s.page}); err == nil {
+			m := m.ImageMetadata
+			s.large = s.large || float64(m.Width)*float64(m.Height)*float64(m.BitsPerPixel)/8 > ingest.MaxDrawnBytes
 		}
 	case enums.FPDF_PAGEOBJ_FORM:
 		count, err := s.d.FPDFFormObj_CountObjects(&requests.FPDFFormObj_CountObjects{PageObject: object})

@@ -264,7 +264,7 @@ func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
 	var running sync.WaitGroup
 	var mu sync.Mutex
 	var failed error
-	t.show = func(number int, g gray) {
+	t.show = func(number int, g picture) {
 		page := left[number]
 		if page == nil {
 			return
@@ -300,7 +300,7 @@ func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
 			}
 			left[n].NeedsOCR, left[n].Reason = false, "the page could not be drawn"
 			if end != nil {
-				left[n].Reason += ": " + end.Reason
+				left[n].Reason = end.Error()
 			}
 			delete(left, n)
 		}
@@ -310,17 +310,17 @@ func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
 }
 
 // recognizePage puts what is recognized before the text that the page has.
-func (p *Pool) recognizePage(ctx context.Context, page *ingest.Page, g gray) error {
-	page.NeedsOCR = false
+func (p *Pool) recognizePage(ctx context.Context, page *ingest.Page, g picture) error {
+	page.NeedsOCR, page.Reason = false, g.reason
 	if len(g.Pix) == 0 { // nothing to see
 		return nil
 	}
-	r, end, err := p.ocr.recognize(ctx, g)
+	r, end, err := p.ocr.recognize(ctx, g.gray)
 	if err != nil {
 		return fmt.Errorf("recognize page: %w", err)
 	}
 	if end != nil {
-		page.Reason = end.Reason
+		page.Reason = end.Error()
 		return nil
 	}
 	text := clean(r.Text)

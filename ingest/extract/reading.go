@@ -52,7 +52,7 @@ func (a *answer) reading(end *Failure) *ingest.Reading {
 	case text:
 		r.Status = ingest.StatusOK
 	case len(failed) > 0 && len(failed) == len(r.Pages):
-		r.Status = ingest.StatusDamaged
+		r.Status = sharedStatus(failed)
 	case len(pictures) > 0:
 		r.Status = ingest.StatusNeedsOCR
 	default:
@@ -63,6 +63,22 @@ func (a *answer) reading(end *Failure) *ingest.Reading {
 	}
 	r.Reason = strings.Join(reasons, "; ")
 	return r
+}
+
+// sharedStatus is the status that the reasons of all pages begin with, where they do; else
+// the file is damaged.
+func sharedStatus(pages []ingest.Page) ingest.Status {
+	status, _, _ := strings.Cut(pages[0].Reason, ": ")
+	for _, p := range pages {
+		if !strings.HasPrefix(p.Reason, status+": ") {
+			return ingest.StatusDamaged
+		}
+	}
+	switch s := ingest.Status(status); s {
+	case ingest.StatusEncrypted, ingest.StatusUnsupported, ingest.StatusLimit:
+		return s
+	}
+	return ingest.StatusDamaged
 }
 
 // hasText reports whether there is anything to fingerprint, which is letters

@@ -152,7 +152,7 @@ func letterHeight(b bitmap) (height, letters int) {
 	var heights []int
 	for _, box := range joined(b) {
 		h, w := box.bottom-box.top+1, box.right-box.left+1
-		if h >= 5 && h < b.h/8 && w >= 2 && w < b.w/2 && w < 30*h && box.size >= 10 {
+		if h >= 5 && h < min(b.h*9/10, 400) && w >= 2 && w < b.w/2 && w < 30*h && box.size >= 10 {
 			heights = append(heights, h)
 		}
 	}
