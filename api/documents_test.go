@@ -1,7 +1,9 @@
 package api
 
 import (
+	"archive/zip"
 	"bytes"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -49,9 +51,47 @@ func TestRegister(t *testing.T) {
 	if d.Source != "dir/c.txt" || d.Title != "c.txt" {
 		t.Errorf("%+v", d)
 	}
+	// A known file can be asked to be read again; one that is up to date is not.
+	if d := again("a.txt", text+" and more"); d.Outdated {
+		t.Errorf("%+v", d)
+	}
+	fresh := append(slices.Clone(same), field{"again", "true", ""}, field{"file", text + " and more", "a.txt"})
+	if d := read[RegisteredDocument](h.upload(h.http, "/v1/documents", fresh...).want(200)); d.Outcome != "unchanged" {
+		t.Errorf("%+v", d)
+	}
+	h.upload(h.http, "/v1/documents", field{"again", "perhaps", ""}, field{"file", text, "a.txt"}).want(400)
 	// A file without text is registered, and says so.
 	if d := h.register("empty.txt", ""); d.Status != "no_text" || d.Reason == "" || d.Characters != 0 {
 		t.Errorf("%+v", d)
+	}
+}
+
+// TestParts: a passage says which part of a file it stands in.
+func TestParts(t *testing.T) {
+	h := newHouse(t, options{})
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for i, name := range []string{"secret name.txt", "other.html"} {
+		e, err := w.Create(name)
+		if err == nil {
+			_, err = io.WriteString(e, map[int]string{0: "", 1: "<html><p>"}[i]+prose(uint64(70+i), 60))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d := h.register("papers.zip", b.String())
+	detail := h.get("/v1/documents/" + d.ID).want(200)
+	pages := read[DocumentDetail](detail).Versions[0].Pages
+	if len(pages) != 2 || pages[1].Number != 2 || pages[1].Part != "file 2" || strings.Contains(string(detail.body), "secret name") {
+		t.Errorf("%s", detail.body)
+	}
+	m := h.lookUpText(h.http, prose(71, 60), "")
+	if len(m.Matches) != 1 || m.Matches[0].Passages[0].Document.Page != 2 || m.Matches[0].Passages[0].Document.Part != "file 2" {
+		t.Errorf("%+v", m)
 	}
 }
 

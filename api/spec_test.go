@@ -125,6 +125,11 @@ func TestHealth(t *testing.T) {
 	h := newHouse(t, options{})
 	do(t, h.bare, h.request("GET", "/livez", nil)).want(200)
 	do(t, h.bare, h.request("GET", "/readyz", nil)).want(200)
+	for _, path := range []string{"/readyz?verbose", "/readyz?verbose=1"} {
+		if got := string(do(t, h.bare, h.request("GET", path, nil)).want(200).body); !strings.Contains(got, "recognition (OCR): tesseract 5") {
+			t.Errorf("%s says %q", path, got)
+		}
+	}
 	metrics := string(do(t, h.bare, h.request("GET", "/metrics", nil)).want(200).body)
 	for _, name := range []string{"sealprint_documents 0", "sealprint_index_postings 0", "sealprint_http_request_duration_seconds_count"} {
 		if !strings.Contains(metrics, name) {

@@ -257,7 +257,7 @@ func TestJobWithBadObjects(t *testing.T) {
 	good := len(contents)
 	bad := map[string]string{
 		"gazette/00/000.pdf": truncatedPDF, "gazette/00/011.pdf": "%PDF-1.4\n", "encrypted.pdf": encryptedPDF, "empty": "",
-		"picture.png": picture, "zzz.pdf": truncatedPDF + "x", "unreadable": words("unreadable"), "vanishing": words("vanishing"),
+		"program.exe": program, "zzz.pdf": truncatedPDF + "x", "unreadable": words("unreadable"), "vanishing": words("vanishing"),
 	}
 	maps.Copy(contents, bad)
 	server.PutAll(t, bucket, contents)
@@ -279,7 +279,7 @@ func TestJobWithBadObjects(t *testing.T) {
 	})
 	for key, want := range map[string]ingest.Status{
 		"gazette/00/000.pdf": ingest.StatusDamaged, "gazette/00/011.pdf": ingest.StatusDamaged, "zzz.pdf": ingest.StatusDamaged,
-		"encrypted.pdf": ingest.StatusEncrypted, "empty": ingest.StatusNoText, "picture.png": ingest.StatusUnsupported,
+		"encrypted.pdf": ingest.StatusEncrypted, "empty": ingest.StatusNoText, "program.exe": ingest.StatusUnsupported,
 		"unreadable": ingest.StatusNotFetched, "vanishing": ingest.StatusNotFetched,
 	} {
 		if item := report[w.URI(key)]; item.Status != string(want) || item.Reason == "" {

@@ -67,6 +67,7 @@ type house struct {
 // plan is what a house is built with, beyond the ordinary.
 type plan struct {
 	archive  ingest.Archive
+	reader   ingest.Extractor // instead of the pool
 	places   []ingest.Place
 	index    func(storage.Index) storage.Index       // wraps what the registrar sees
 	registry func(storage.Registry) storage.Registry // as well
@@ -86,6 +87,9 @@ func build(ctx context.Context, dir string, p plan) (h *house, err error) {
 		return h, err
 	}
 	c := ingest.Config{Index: h.index, Registry: h.registry, Extractor: pool(), Archive: p.archive, Key: aKey}
+	if p.reader != nil {
+		c.Extractor = p.reader
+	}
 	if p.index != nil {
 		c.Index = p.index(c.Index)
 	}
@@ -269,7 +273,7 @@ var (
 	truncatedPDF = makePDF("", "Finance Division")[:300]
 )
 
-const picture = "\x89PNG\r\n\x1a\n0000"
+const program = "\x7fELF\x02\x01\x01"
 
 // eventually waits for what goes on beside the test.
 func eventually(t *testing.T, what string, holds func() bool) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,7 +59,7 @@ func TestOutcomes(t *testing.T) {
 		{upload("scan.pdf", makePDF("", "", "")), ingest.Registered, ingest.StatusNoText, "no page holds text", 2},
 		{upload("encrypted.pdf", encryptedPDF), ingest.Registered, ingest.StatusEncrypted, "needs a password", 0},
 		{upload("damaged.pdf", truncatedPDF), ingest.Failed, ingest.StatusDamaged, "no page can be found in the file", 0},
-		{upload("picture", picture), ingest.Skipped, ingest.StatusUnsupported, "no reader for image/png", 0},
+		{upload("program", program), ingest.Skipped, ingest.StatusUnsupported, "no reader for application/x-elf", 0},
 		{unread("unknown size", -1, strings.NewReader(words("unknown size")), nil), ingest.Registered, ingest.StatusOK, "", 1},
 		{unread("endless", -1, zeros{}, nil), ingest.Failed, ingest.StatusLimit, "file over 200 MB", 0},
 		{never, ingest.Failed, ingest.StatusLimit, "file over 200 MB", 0},
@@ -535,6 +536,75 @@ func TestClosed(t *testing.T) {
 	h.registrar.Close()
 	if _, err := h.registrar.Register(t.Context(), upload("a", words("a"))); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("a closed registrar answers %v", err)
+	}
+}
+
+// improving reads better with every version.
+type improving struct {
+	version atomic.Int64
+	fails   atomic.Bool
+}
+
+func (i *improving) name() string { return fmt.Sprint("reader ", i.version.Load()) }
+
+func (i *improving) Extract(_ context.Context, file *os.File, size int64) (*ingest.Reading, error) {
+	if i.fails.Load() {
+		return &ingest.Reading{Status: ingest.StatusDamaged, Reason: "worse than ever", Pages: []ingest.Page{}}, nil
+	}
+	b, err := io.ReadAll(io.NewSectionReader(file, 0, size))
+	return &ingest.Reading{MediaType: "text/plain", Status: ingest.StatusOK, Pages: []ingest.Page{
+		{Number: 1, Part: "part", Text: words(i.name() + string(b)), Reader: i.name(), Gate: &ingest.Gate{Characters: int(i.version.Load())}},
+	}}, err
+}
+
+func (i *improving) Outdated(reader string, _ bool) bool { return reader != i.name() }
+
+// TestAgain: what could be read better is read again when somebody asks for it, in
+// the place of what was read before, and only then.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	reader := &improving{}
+	dir := t.TempDir()
+	h := open(t, dir, plan{reader: reader})
+	again := func(source, content string) ingest.File {
+		f := upload(source, content)
+		f.Again = true
+		return f
+	}
+	first := h.expect(t, upload("memo", "x"), ingest.Registered, ingest.StatusOK)
+	h.expect(t, again("memo", "x"), ingest.Unchanged, ingest.StatusOK)
+	reader.version.Store(1)
+	h.expect(t, upload("memo", "x"), ingest.Unchanged, ingest.StatusOK)
+	if !h.matchable(t, first.Document, 1, words("reader 0x")) {
+		t.Error("what was read first is not found")
+	}
+	r := h.expect(t, again("memo", "x"), ingest.Updated, ingest.StatusOK)
+	if r.Document != first.Document || r.Version != 1 || !h.matchable(t, r.Document, 1, words("reader 1x")) {
+		t.Errorf("read again as %+v", r)
+	}
+	h.agree(t)
+	_, versions, _, err := h.registry.Document(t.Context(), storage.Everywhere(), r.Document)
+	if err != nil || len(versions) != 1 || versions[0].Pages[0].Gate.Characters != 1 || versions[0].Pages[0].Part != "part" {
+		t.Errorf("%+v, %v", versions, err)
+	}
+	h.expect(t, again("memo", "x"), ingest.Unchanged, ingest.StatusOK)
+	h.expect(t, again("copy of memo", "x"), ingest.Duplicate, ingest.StatusOK)
+
+	// What cannot be read any more stays as it was read.
+	reader.version.Store(2)
+	reader.fails.Store(true)
+	h.expect(t, again("memo", "x"), ingest.Unchanged, ingest.StatusOK)
+	if !h.matchable(t, first.Document, 1, words("reader 1x")) {
+		t.Error("what was read before is lost")
+	}
+	reader.fails.Store(false)
+	h.expect(t, again("copy of memo", "x"), ingest.Updated, ingest.StatusOK)
+	h.agree(t)
+	h.close()
+	h = open(t, dir, plan{reader: reader})
+	h.agree(t)
+	if !h.matchable(t, first.Document, 1, words("reader 2x")) {
+		t.Error("what was read again is lost")
 	}
 }
 

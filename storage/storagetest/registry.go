@@ -31,6 +31,7 @@ func Registry(t *testing.T, place RegistryPlace) {
 		{"Atomic", (*registrySuite).atomic},
 		{"Dangling", (*registrySuite).dangling},
 		{"Versions", (*registrySuite).versions},
+		{"Reread", (*registrySuite).reread},
 		{"Content", (*registrySuite).content},
 		{"Sources", (*registrySuite).sources},
 		{"Matches", (*registrySuite).matches},
@@ -386,6 +387,59 @@ func (s *registrySuite) versions() {
 	s.equal(matches, []storage.Match{{Document: d, Version: want[4], Source: "/share/doc_a", Kind: storage.Protected}})
 	s.equal(s.list(everywhere, storage.DocumentFilter{Status: "status 5"}), []storage.DocumentID{"doc_a"})
 	s.equal(s.list(everywhere, storage.DocumentFilter{Status: "status 4"}), []storage.DocumentID{})
+}
+
+// Reread replaces what was read of a version, and nothing else of it.
+func (s *registrySuite) reread() {
+	ctx := s.Context()
+	c := s.register("doc_a", "finance")
+	gate := &storage.Gate{Characters: 7, Unknown: 0.125, Letters: 0.5, Words: 1, Picture: 0.25, Confidence: 81.5, Repaired: "layout"}
+	c.Versions[0].Pages = []storage.Page{
+		{Number: 1, Part: "sheet 1", Characters: 5, CodePoints: 9, Reader: "a", Gate: gate},
+		{Number: 2, Part: "sheet 2", Reader: "b", NeedsOCR: true},
+	}
+	s.put(c)
+	old := c.Versions[0]
+	_, versions, _, err := s.r.Document(ctx, everywhere, "doc_a")
+	s.ok(err)
+	s.equal(versions, []storage.Version{told(old)})
+	// What was measured is told with the document only.
+	matches, err := s.r.Matches(ctx, everywhere, []storage.Ordinal{old.Ordinal})
+	s.ok(err)
+	plain := told(old)
+	plain.Pages = slices.Clone(plain.Pages)
+	plain.Pages[0].Gate = nil
+	s.equal(matches[old.Ordinal].Version, plain)
+
+	now := old
+	now.Ordinal, now.Status, now.Reason, now.TextBytes = s.ordinal(), "ok", "", 2200
+	now.Pages = []storage.Page{{Number: 1, Characters: 900, CodePoints: 1000, Reader: "c", Gate: &storage.Gate{Characters: 1}}}
+	now.Places, now.Sketch = []byte("other places"), []byte("other sketch")
+	s.put(storage.Changes{Rereads: []storage.Version{now}})
+	s.crash()
+	d, versions, sources, err := s.r.Document(ctx, everywhere, "doc_a")
+	s.ok(err)
+	s.equal(d, c.Documents[0])
+	s.equal(versions, []storage.Version{told(now)})
+	s.equal(len(sources), 1)
+	ordinals, err := s.r.Ordinals(ctx)
+	s.ok(err)
+	s.equal(ordinals, []storage.Ordinal{now.Ordinal})
+	places, err := s.r.Places(ctx, now.Ordinal)
+	s.ok(err)
+	s.equal(places, now.Places)
+	_, err = s.r.Places(ctx, old.Ordinal)
+	s.kind(err, storage.ErrNotFound)
+	s.equal(s.sketchesOf(old.Ordinal, now.Ordinal), map[storage.Ordinal][]byte{now.Ordinal: now.Sketch})
+
+	gone := now
+	gone.Number, gone.Ordinal = 2, s.ordinal()
+	s.kind(s.r.Commit(ctx, storage.Changes{Rereads: []storage.Version{gone}}), storage.ErrConflict)
+	if _, err := s.r.Delete(ctx, everywhere, "doc_a"); err != nil {
+		s.Fatal(err)
+	}
+	gone.Number = 1
+	s.kind(s.r.Commit(ctx, storage.Changes{Rereads: []storage.Version{gone}}), storage.ErrConflict)
 }
 
 // Content finds the oldest version with the same bytes, in one collection of one
@@ -997,7 +1051,7 @@ func (s *registrySuite) jobs() {
 	job := func(id storage.JobID) storage.Job {
 		return storage.Job{
 			ID: id, Source: "archive", Prefix: string(id), Department: "finance", Classification: "internal", Collection: "papers", State: storage.JobRunning,
-			Outcomes: map[string]int{}, CreatedAt: aMoment, UpdatedAt: aMoment,
+			Outcomes: map[string]int{}, CreatedAt: aMoment, UpdatedAt: aMoment, Again: id == "job_a",
 		}
 	}
 	z, a := job("job_z"), job("job_a")
