@@ -69,9 +69,9 @@ torture: ## Have 100,000 operations of the disk fail and kill 1,000 processes th
 	go test -count=1 -timeout 2h -run 'TestFaults|TestCrash|TestModel' -v ./storage/index -args -faults $(FAULTS) -kills $(KILLS)
 
 .PHONY: eval
-eval: ## Measure how well edited leaks are found (SEALPRINT_CORPUS=DIR writes docs/quality.md)
+eval: eval-packages ## Measure what is read and found (SEALPRINT_CORPUS=DIR writes docs/quality.md and docs/extraction.md)
 	SEALPRINT_CORPUS=$(abspath $(SEALPRINT_CORPUS)) SEALPRINT_QUALITY=$(if $(SEALPRINT_CORPUS),$(CURDIR)/docs) \
-		go test -count=1 -timeout 60m -run TestEval -v ./fingerprint/match
+		go test -count=1 -timeout 90m -run TestEval -v ./fingerprint/match ./ingest/extract
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s) each
@@ -93,6 +93,10 @@ clean: ## Remove what was built; ./data and the tools stay
 .PHONY: run-packages
 run-packages:
 	@deploy/sample/apt.sh $(RUN_PACKAGES)
+
+.PHONY: eval-packages
+eval-packages:
+	@deploy/sample/apt.sh $(TEST_PACKAGES) poppler-utils
 
 .PHONY: test-packages
 test-packages:

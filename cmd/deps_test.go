@@ -38,6 +38,7 @@ var modules = map[string][]string{
 	"github.com/dchest/siphash":           {"fingerprint"},                               // the keyed function
 	"github.com/gabriel-vasile/mimetype":  {"ingest/extract"},                            // types by content
 	"github.com/getkin/kin-openapi":       {"api"},                                       // requests against openapi.yaml
+	"github.com/jhillyerd/enmime/v2":      {"ingest/extract"},                            // mail
 	"github.com/klippa-app/go-pdfium":     {"ingest/extract"},                            // PDFium, in WebAssembly
 	"github.com/labstack/echo/v4":         {"api"},                                       // HTTP
 	"github.com/ledongthuc/pdf":           {"ingest/extract"},                            // PDF
@@ -46,8 +47,11 @@ var modules = map[string][]string{
 	"github.com/prometheus/client_golang": {"api"},                                       // metrics
 	"github.com/schollz/progressbar/v3":   {"cmd/sealprint"},                             // the bar
 	"github.com/spf13/cobra":              {"cmd/sealprint"},                             // the command line
+	"github.com/richardlehane/mscfb":      {"ingest/extract"},                            // OLE2
 	"github.com/tetratelabs/wazero":       {"ingest/extract"},                            // the machine of PDFium
+	"github.com/xuri/excelize/v2":         {"ingest/extract"},                            // spreadsheets
 	"go.yaml.in/yaml/v3":                  {"cmd/sealprint"},                             // the settings
+	"golang.org/x/image":                  {"ingest/extract"},                            // TIFF, WebP, BMP
 	"golang.org/x/net":                    {"ingest/extract"},                            // HTML
 	"golang.org/x/sync":                   {"api", "ingest"},                             // weighted semaphores
 	"golang.org/x/sys":                    {"ingest", "ingest/extract", "storage/index"}, // memory files, limits, mmap

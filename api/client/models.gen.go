@@ -442,7 +442,7 @@ type Gate struct {
 	// Unknown Share of characters of no script.
 	Unknown float64 `json:"unknown"`
 
-	// Words Share of words that look like words of their language; 1 where there are too few to tell.
+	// Words Share of words that look like words of their language. 1 where there are too few to tell.
 	Words float64 `json:"words"`
 }
 
@@ -775,7 +775,7 @@ type VersionPage struct {
 	// Part What the page is, where it is more than page n of the file: "sheet 2", "attachment 1, page 3".
 	Part string `json:"part,omitempty,omitzero"`
 
-	// Reader Name and version of what read the page
+	// Reader Name and version of what read the page, or of both that did.
 	Reader string `json:"reader,omitempty,omitzero"`
 
 	// Reason Why the page was not read.

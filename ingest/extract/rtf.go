@@ -51,11 +51,10 @@ type rtf struct {
 
 // rtfGroup is what ends with a group.
 type rtfGroup struct {
-	skip   bool // not text
-	table  bool // in the table of fonts
-	font   int
-	plain  int  // characters that stand for those who know no \u
-	symbol bool // the font has pictures instead of letters
+	skip  bool // not text
+	table bool // in the table of fonts
+	font  int
+	plain int // characters that stand for those who know no \u
 }
 
 func (r *rtf) read() error {
@@ -159,7 +158,7 @@ var rtfSkipped = map[string]bool{
 	"fonttbl": true, "colortbl": true, "stylesheet": true, "info": true, "pict": true, "objdata": true, "themedata": true, "colorschememapping": true,
 	"datastore": true, "latentstyles": true, "listtable": true, "listoverridetable": true, "rsidtbl": true, "generator": true, "xmlnstbl": true,
 	"fldinst": true, "filetbl": true, "revtbl": true, "nonshppict": true, "bkmkstart": true, "bkmkend": true, "pnseclvl": true, "author": true,
-	"atnid": true, "atnauthor": true, "atndate": true, "atnref": true, "falt": true, "panose": true, "sn": true, "sp": true, "tc": false, "xe": true,
+	"atnid": true, "atnauthor": true, "atndate": true, "atnref": true, "falt": true, "panose": true, "sn": true, "sp": true, "xe": true,
 }
 
 var rtfStarred = map[string]bool{"shptxt": true, "shpinst": true, "annotation": true, "footnote": true, "fldrslt": true, "shppict": true, "listtext": true, "pntext": true}
@@ -194,10 +193,8 @@ func (r *rtf) word(word string, arg int, has bool) error {
 		}
 	case "fonttbl":
 		r.group.skip, r.group.table = true, true
-	case "f", "af":
-		if word == "f" {
-			r.group.font = arg
-		}
+	case "f":
+		r.group.font = arg
 	case "fcharset":
 		if e := rtfCharsets[arg]; r.group.table && e != nil && len(r.fonts) < 10_000 {
 			r.fonts[r.group.font] = e
