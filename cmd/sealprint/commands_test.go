@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
+	"github.com/sealprint/sealprint/ingest"
 )
 
 // TestRegister follows the records officer's folder through its life.
@@ -28,7 +30,7 @@ func TestRegister(t *testing.T) {
 		"2026/07/page.html":        "<html><body><p>" + fingerprinttest.Prose(2, 2000) + "</p></body></html>",
 		"empty.txt":                "",
 		"broken.pdf":               "%PDF-1.4\nnothing of a PDF follows",
-		"picture.png":              "\x89PNG\r\n\x1a\n" + strings.Repeat("x", 100),
+		"program":                  "\x7fELF\x02\x01\x01" + strings.Repeat("x", 100),
 		"name with \"quotes\" + %": fingerprinttest.Prose(3, 500),
 	})
 	register := func() (map[string]outcome, summary, int) {
@@ -42,7 +44,7 @@ func TestRegister(t *testing.T) {
 		t.Fatalf("first run: %+v, exit %d, want %+v", sum, code, want)
 	}
 	for name, want := range map[string][2]string{
-		"empty.txt": {"registered", "no_text"}, "broken.pdf": {"failed", "damaged"}, "picture.png": {"skipped", "unsupported"},
+		"empty.txt": {"registered", "no_text"}, "broken.pdf": {"failed", "damaged"}, "program": {"skipped", "unsupported"},
 		"2026/07/page.html": {"registered", "ok"}, "2026/اردو.txt": {"registered", "ok"},
 	} {
 		got, ok := files[dir+"/"+name]
@@ -367,4 +369,34 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	visit(root)
+}
+
+// TestExtract: a file shows what would be read of it, without a server.
+func TestExtract(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"memo.txt": "Finance Division", "program": "\x7fELF\x02\x01\x01"})
+	cli := func(args ...string) (int, string, string) {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), append([]string{"extract"}, args...), nil, &out, &errs)
+		return code, out.String(), errs.String()
+	}
+	if code, out, errs := cli(filepath.Join(dir, "memo.txt")); code != exitOK || !strings.Contains(out, "text/plain: ok") || !strings.Contains(out, "text 1") || strings.Contains(out, "Finance") {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
+	if code, out, _ := cli(filepath.Join(dir, "memo.txt"), "--text"); code != exitOK || !strings.Contains(out, "Finance Division") {
+		t.Errorf("%d\n%s", code, out)
+	}
+	var reading ingest.Reading
+	code, out, _ := cli(filepath.Join(dir, "memo.txt"), "--json")
+	if err := json.Unmarshal([]byte(out), &reading); err != nil || code != exitOK || reading.Status != ingest.StatusOK || reading.Pages[0].Text != "Finance Division" {
+		t.Errorf("%d, %v\n%s", code, err, out)
+	}
+	if code, out, _ := cli(filepath.Join(dir, "program")); code != exitOK || !strings.Contains(out, "unsupported (no reader for application/x-elf)") {
+		t.Errorf("%d\n%s", code, out)
+	}
+	for _, args := range [][]string{{}, {dir}, {filepath.Join(dir, "nothing")}} {
+		if code, _, errs := cli(args...); code == exitOK || errs == "" {
+			t.Errorf("%v: exit %d, %q", args, code, errs)
+		}
+	}
 }
