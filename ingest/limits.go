@@ -65,6 +65,10 @@ const (
 	// paragraph has some thousands.
 	MaxTokenBytes = 8 << 20
 
+	// MaxCells bounds the cells of a sheet, empty ones before the last of a row counted:
+	// a million rows of twenty columns.
+	MaxCells = 20_000_000
+
 	// MinPictureBytes is what a picture in an office file or mail takes that may show
 	// text. Logos and bullets take less.
 	MinPictureBytes = 10 << 10

@@ -125,11 +125,7 @@ func (a *answer) read(r io.Reader) (*Failure, error) {
 				return nil, err
 			}
 		case frameEnd:
-			l, rest, err := labels(body, 2)
-			if err != nil || len(rest) > 0 {
-				return nil, errFrame
-			}
-			return endOf(l[0], l[1])
+			return parseEnd(body)
 		default:
 			return nil, errFrame
 		}
@@ -161,7 +157,13 @@ func (a *answer) lastPage() int {
 	return a.pages[len(a.pages)-1].Number
 }
 
-func endOf(status, reason string) (*Failure, error) {
+// parseEnd reads how a file ended; nil if by its end.
+func parseEnd(body []byte) (*Failure, error) {
+	l, rest, err := labels(body, 2)
+	if err != nil || len(rest) > 0 {
+		return nil, errFrame
+	}
+	status, reason := l[0], l[1]
 	switch s := ingest.Status(status); s {
 	case "":
 		return nil, nil
@@ -251,11 +253,7 @@ func readPictures(r io.Reader, show func(number int, p picture)) (*Failure, erro
 			}
 			show(number, g)
 		case frameEnd:
-			l, rest, err := labels(body, 2)
-			if err != nil || len(rest) > 0 {
-				return nil, errFrame
-			}
-			return endOf(l[0], l[1])
+			return parseEnd(body)
 		default:
 			return nil, errFrame
 		}

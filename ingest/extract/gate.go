@@ -2,6 +2,7 @@ package extract
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -118,9 +119,9 @@ func foldArabic(s string) string {
 // than ten. Where a font has no table of its characters, Nastaliq above all, letters
 // come apart or run together: of such pages at least a quarter of the words have one
 // letter, or half of them too many. And backwards there are no words without which
-// nobody writes a paragraph.
+// nobody writes a paragraph, and more of them the other way.
 func arabicWords(text string) float64 {
-	words, single, long, known := 0, 0, 0, 0
+	words, single, long, known, backward := 0, 0, 0, 0, 0
 	for word := range strings.FieldsFuncSeq(foldArabic(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) }) {
 		if first, _ := utf8.DecodeRuneInString(word); !isRightToLeft(first) {
 			continue
@@ -141,11 +142,16 @@ func arabicWords(text string) float64 {
 		if common[word] {
 			known++
 		}
+		runes := []rune(word)
+		slices.Reverse(runes)
+		if common[string(runes)] {
+			backward++
+		}
 	}
 	if words < 12 {
 		return 1
 	}
-	if share(known, words) < 0.02 && words >= 40 {
+	if backward > known || known*50 < words && words >= 40 {
 		return 0
 	}
 	return max(1-6*share(single, words)-2*share(long, words), 0)

@@ -41,11 +41,7 @@ func TestMail(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := extract(t, p, test.content)
-			var got []string
-			for _, page := range r.Pages {
-				got = append(got, page.Part, strings.Join(strings.Fields(page.Text), " "))
-			}
-			if s := strings.Join(got, "|"); s != test.want {
+			if s := partsAndTexts(r); s != test.want {
 				t.Errorf("%s (%s) gave\n%q, want\n%q", r.MediaType, r.Reason, s, test.want)
 			}
 			if s := fmt.Sprint(r); strings.Contains(s, "example.org") || strings.Contains(s, "Somebody") {

@@ -53,6 +53,15 @@ func item(use, level, text string) string {
 	return `<w:p><w:pPr><w:numPr><w:ilvl w:val="` + level + `"/><w:numId w:val="` + use + `"/></w:numPr></w:pPr><w:r><w:t>` + text + "</w:t></w:r></w:p>"
 }
 
+// partsAndTexts joins what each page is and says.
+func partsAndTexts(r *ingest.Reading) string {
+	var all []string
+	for _, page := range r.Pages {
+		all = append(all, page.Part, strings.Join(strings.Fields(page.Text), " "))
+	}
+	return strings.Join(all, "|")
+}
+
 // TestOffice: what is written, deleted, remarked, embedded and numbered is read,
 // once, and every page knows which part it is of.
 func TestOffice(t *testing.T) {
@@ -120,11 +129,7 @@ func TestOffice(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := extract(t, p, test.content)
-			var got []string
-			for _, page := range r.Pages {
-				got = append(got, page.Part, strings.Join(strings.Fields(page.Text), " "))
-			}
-			if s := strings.Join(got, "|"); s != test.want {
+			if s := partsAndTexts(r); s != test.want {
 				t.Errorf("%s (%s) gave\n%q, want\n%q", r.MediaType, r.Reason, s, test.want)
 			}
 			if strings.Contains(fmt.Sprint(r), "Layoffs") || strings.Contains(fmt.Sprint(r), "Somebody") {

@@ -105,7 +105,7 @@ type reading struct {
 
 func (p *pdfFile) readPage(i int) ingest.Page {
 	first := p.firstReading(i)
-	if first.reason == "" && !doubtful(first.gate, first.text) || !p.open() || !p.second.has(i) {
+	if first.reason == "" && !doubtful(first.gate, first.text) || strings.HasPrefix(first.reason, string(ingest.StatusLimit)) || !p.open() || !p.second.has(i) {
 		return first.page()
 	}
 	second, drawn := p.secondReading(i)
@@ -282,7 +282,9 @@ func readPage(p pdf.Page) (text, notes, reason string) {
 	switch {
 	case t.err == nil:
 	case errors.Is(t.err, errPageText):
-		reason = fmt.Sprintf("more than %d MB of text", ingest.MaxTextBytes>>20)
+		reason = failf(ingest.StatusLimit, "more than %d MB of text", ingest.MaxTextBytes>>20).Error()
+	case errors.Is(t.err, errContent):
+		reason = failf(ingest.StatusLimit, "over %d MB of drawing instructions", ingest.MaxContentBytes>>20).Error()
 	case strings.Contains(t.err.Error(), errMeter.Error()):
 		reason = "reads without end"
 	case strings.Contains(t.err.Error(), "filter"), t.err.Error() == "pred":

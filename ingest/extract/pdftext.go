@@ -25,7 +25,10 @@ type pageText struct {
 	err   error // the first one
 }
 
-var errPageText = errors.New("too much text")
+var (
+	errPageText = errors.New("too much text")
+	errContent  = errors.New("content too long")
+)
 
 // scope is the state of one content stream.
 type scope struct {
@@ -78,7 +81,7 @@ func readContent(v pdf.Value) (content []byte, err error) {
 			err = failed
 		}
 		if b.Len() > ingest.MaxContentBytes {
-			return b.Bytes(), errors.New("content too long")
+			return b.Bytes(), errContent
 		}
 		b.WriteByte('\n')
 	}

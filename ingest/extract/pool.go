@@ -262,8 +262,9 @@ func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
 		}
 	}
 	var running sync.WaitGroup
-	var mu sync.Mutex
+	var mu sync.Mutex // of what follows
 	var failed error
+	text := a.bytes
 	t.show = func(number int, g picture) {
 		page := left[number]
 		if page == nil {
@@ -277,10 +278,12 @@ func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
 		}
 		running.Go(func() {
 			defer release()
-			if err := p.recognizePage(ctx, page, g); err != nil {
-				mu.Lock()
-				failed = errors.Join(failed, err)
-				mu.Unlock()
+			err := p.recognizePage(ctx, page, g)
+			mu.Lock()
+			defer mu.Unlock()
+			failed = errors.Join(failed, err)
+			if text += len(page.Text); text > ingest.MaxTextBytes {
+				page.Text, page.Reason = "", failf(ingest.StatusLimit, "more than %d MB of text", ingest.MaxTextBytes>>20).Error()
 			}
 		})
 	}

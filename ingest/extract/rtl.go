@@ -16,12 +16,32 @@ import (
 // layout puts glyphs, in the order in which the page draws them, together to lines
 // of text in the order in which they are read.
 func layout(glyphs []glyph) string {
+	// On a page in Arabic script a line is read from the right even if a name in Latin
+	// takes most of it.
+	bias := 1
+	if arabic, latin := scripts(glyphs); arabic > latin {
+		bias = 3
+	}
 	var b strings.Builder
 	for _, line := range baseLines(glyphs) {
-		b.WriteString(readLine(line))
+		arabic, latin := scripts(line)
+		b.WriteString(readLine(line, arabic*bias > latin))
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// scripts counts letters that are written from right to left, and other letters.
+func scripts(glyphs []glyph) (rightToLeft, others int) {
+	for _, g := range glyphs {
+		switch {
+		case isRightToLeft(g.char):
+			rightToLeft++
+		case unicode.IsLetter(g.char):
+			others++
+		}
+	}
+	return rightToLeft, others
 }
 
 // baseLines cuts glyphs into lines. A glyph belongs to the line that is being drawn
@@ -78,6 +98,8 @@ next:
 	return joined
 }
 
+// sideBySide reports whether two pieces stand on one base line, near each other, and
+// not on each other: one may stand in a gap of the other.
 func sideBySide(a, b []glyph) bool {
 	size := max(a[0].size, b[0].size, 1)
 	if math.Abs(a[0].base-b[0].base) > size*0.5 {
@@ -86,7 +108,20 @@ func sideBySide(a, b []glyph) bool {
 	aLeft, aRight := extent(a)
 	bLeft, bRight := extent(b)
 	overlap := min(aRight, bRight) - max(aLeft, bLeft)
-	return overlap < size && overlap > -size*3
+	if overlap < size {
+		return overlap > -size*3
+	}
+	if len(a)*len(b) > 1_000_000 {
+		return false
+	}
+	for _, g := range a {
+		for _, h := range b {
+			if min(g.right, h.right)-max(g.left, h.left) > size*0.4 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func extent(line []glyph) (left, right float64) {
@@ -97,21 +132,13 @@ func extent(line []glyph) (left, right float64) {
 	return left, right
 }
 
-// readLine reads a line from right to left where most of it is written that way,
-// and what is not (numbers, names in Latin) from left to right inside it.
-func readLine(line []glyph) string {
+// readLine reads a line in its direction, and what is written in the other (numbers
+// and names in Latin, in a line from right to left) in that.
+func readLine(line []glyph, rightToLeft bool) string {
 	order := make([]int, len(line))
-	arabic := 0
-	for i, g := range line {
+	for i := range line {
 		order[i] = i
-		switch {
-		case isRightToLeft(g.char):
-			arabic++
-		case unicode.IsLetter(g.char):
-			arabic--
-		}
 	}
-	rightToLeft := arabic > 0
 	slices.SortStableFunc(order, func(i, j int) int {
 		a, b := line[i], line[j]
 		c := cmp.Compare(a.x, b.x)
@@ -179,9 +206,9 @@ func reversedLines(text string) string {
 		runes := []rune(line)
 		glyphs := make([]glyph, len(runes))
 		for i, r := range runes {
-			glyphs[i] = glyph{char: r, x: float64(i), left: float64(i), right: float64(i + 1), size: 1}
+			glyphs[i] = glyph{char: r, x: float64(i)} // no gaps: the spaces are there
 		}
-		lines[n] = readLine(glyphs)
+		lines[n] = readLine(glyphs, true)
 	}
 	return strings.Join(lines, "\n")
 }

@@ -114,7 +114,7 @@ func confine() error {
 	}{
 		// Not RLIMIT_AS: runtime and machine reserve gigabytes that they never touch.
 		// This counts what may be written to, from now on.
-		{unix.RLIMIT_DATA, used + ingest.ReaderMemory},
+		{unix.RLIMIT_DATA, used + shadow*ingest.ReaderMemory},
 		{unix.RLIMIT_CORE, 0},
 		{unix.RLIMIT_FSIZE, 0},
 		{unix.RLIMIT_NOFILE, ingest.MaxDescriptors},

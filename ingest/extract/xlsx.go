@@ -78,8 +78,12 @@ func sheetText(book *excelize.File, sheet, name string, out *Output) error {
 	if err != nil {
 		return aside(name, err, out)
 	}
+	seen := 0
 	for rows.Next() {
 		cells, err := rows.Columns()
+		if seen += len(cells); seen > ingest.MaxCells {
+			return errors.Join(p.end(), failf(ingest.StatusLimit, "more than %d million cells on a sheet", ingest.MaxCells/1_000_000))
+		}
 		if err != nil {
 			_ = rows.Close()
 			return errors.Join(p.end(), aside(name, err, out))
