@@ -60,10 +60,7 @@ func (a *archive) numbering(folder string) *numbering {
 		value := attribute(e, "val")
 		switch e.Name.Local {
 		case "abstractNum":
-			list, use = &numberedList{}, nil
-			for i := range list.levels {
-				list.levels[i].start = 1
-			}
+			list, use = &numberedList{}, nil // a level that says nothing starts at 0
 			n.lists[attribute(e, "abstractNumId")] = list
 		case "num":
 			list, use = nil, &numberedUse{overrides: map[int]int{}, levels: map[int]*numberedLevel{}}
@@ -94,7 +91,7 @@ func (a *archive) numbering(folder string) *numbering {
 			l = &list.levels[level]
 		case use != nil && m.within("lvl"):
 			if l = use.levels[level]; l == nil {
-				l = &numberedLevel{start: 1}
+				l = &numberedLevel{}
 				use.levels[level] = l
 			}
 		default:
