@@ -16,7 +16,6 @@ import (
 	pdfiumerrors "github.com/klippa-app/go-pdfium/errors"
 	"github.com/klippa-app/go-pdfium/references"
 	"github.com/klippa-app/go-pdfium/requests"
-	"github.com/klippa-app/go-pdfium/responses"
 	"github.com/klippa-app/go-pdfium/webassembly"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -196,12 +195,30 @@ func (d *document) has(i int) (ok bool) {
 // text returns the text of a page in the order in which PDFium reads it.
 func (d *document) text(i int) (text string, err error) {
 	failed := try(func() {
-		var read *responses.GetPageText
-		if read, err = d.GetPageText(&requests.GetPageText{Page: d.page(i)}); err == nil {
-			text = strings.ReplaceAll(read.Text, "\r\n", "\n")
-		}
+		err = d.textPage(i, func(page references.FPDF_TEXTPAGE, count int) error {
+			// All at once: a call of the machine for each character takes ten times as long.
+			read, err := d.FPDFText_GetText(&requests.FPDFText_GetText{TextPage: page, Count: count})
+			if err == nil {
+				text = strings.ReplaceAll(read.Text, "\r\n", "\n")
+			}
+			return err
+		})
 	})
 	return text, errors.Join(failed, err)
+}
+
+// textPage calls f with the text of a page, if it has any.
+func (d *document) textPage(i int, f func(page references.FPDF_TEXTPAGE, count int) error) error {
+	page, err := d.FPDFText_LoadPage(&requests.FPDFText_LoadPage{Page: d.page(i)})
+	if err != nil {
+		return err
+	}
+	count, err := d.FPDFText_CountChars(&requests.FPDFText_CountChars{TextPage: page.TextPage})
+	if err == nil && count.Count > 0 {
+		err = f(page.TextPage, count.Count)
+	}
+	_, closeErr := d.FPDFText_ClosePage(&requests.FPDFText_ClosePage{TextPage: page.TextPage})
+	return errors.Join(err, closeErr)
 }
 
 // glyph is one character of a page and where it stands: its origin on the base
@@ -218,35 +235,29 @@ type glyph struct {
 // seen from the gaps. PDFium guesses at it, and programs put it anywhere.
 func (d *document) glyphs(i int) (glyphs []glyph, err error) {
 	failed := try(func() {
-		page, e := d.FPDFText_LoadPage(&requests.FPDFText_LoadPage{Page: d.page(i)})
-		if e != nil {
-			panic(e)
-		}
-		count, e := d.FPDFText_CountChars(&requests.FPDFText_CountChars{TextPage: page.TextPage})
-		if e != nil {
-			panic(e)
-		}
-		for at := range count.Count {
-			char, e := d.FPDFText_GetUnicode(&requests.FPDFText_GetUnicode{TextPage: page.TextPage, Index: at})
-			if e != nil {
-				panic(e)
+		err = d.textPage(i, func(page references.FPDF_TEXTPAGE, count int) error {
+			for at := range count {
+				char, err := d.FPDFText_GetUnicode(&requests.FPDFText_GetUnicode{TextPage: page, Index: at})
+				if err != nil {
+					return err
+				}
+				r := rune(char.Unicode)
+				if unicode.IsSpace(r) || r == 0 {
+					continue
+				}
+				origin, e1 := d.FPDFText_GetCharOrigin(&requests.FPDFText_GetCharOrigin{TextPage: page, Index: at})
+				loose, e2 := d.FPDFText_GetLooseCharBox(&requests.FPDFText_GetLooseCharBox{TextPage: page, Index: at})
+				if errors.Join(e1, e2) != nil {
+					continue
+				}
+				box := loose.Rect
+				glyphs = append(glyphs, glyph{
+					char: r, x: origin.X, base: origin.Y, left: float64(box.Left), right: float64(box.Right),
+					size: math.Abs(float64(box.Top - box.Bottom)),
+				})
 			}
-			r := rune(char.Unicode)
-			if unicode.IsSpace(r) || r == 0 {
-				continue
-			}
-			origin, e1 := d.FPDFText_GetCharOrigin(&requests.FPDFText_GetCharOrigin{TextPage: page.TextPage, Index: at})
-			loose, e2 := d.FPDFText_GetLooseCharBox(&requests.FPDFText_GetLooseCharBox{TextPage: page.TextPage, Index: at})
-			if errors.Join(e1, e2) != nil {
-				continue
-			}
-			box := loose.Rect
-			glyphs = append(glyphs, glyph{
-				char: r, x: origin.X, base: origin.Y, left: float64(box.Left), right: float64(box.Right),
-				size: math.Abs(float64(box.Top - box.Bottom)),
-			})
-		}
-		_, err = d.FPDFText_ClosePage(&requests.FPDFText_ClosePage{TextPage: page.TextPage})
+			return nil
+		})
 	})
 	return glyphs, errors.Join(failed, err)
 }
