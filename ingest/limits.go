@@ -57,6 +57,10 @@ const (
 	// read, as are those that it lies in.
 	MaxInsideBytes = 64 << 20
 
+	// MaxBoundaries bounds the parts of a mail that have parts. A mail that forwards ten
+	// others has about thirty.
+	MaxBoundaries = 200
+
 	// MaxXMLDepth bounds elements in elements and groups in groups. Tables in tables in
 	// text boxes are some dozens.
 	MaxXMLDepth = 256

@@ -128,17 +128,22 @@ func (c *converter) convert(ctx context.Context, file *os.File, size int64, medi
 	case limitErr != nil && waitErr == nil:
 		return nil, 0, nil, limitErr
 	}
-	result, err := os.Open(filepath.Join(dir, "out", "in."+extension))
+	// What a program that was led astray may have put there is not followed.
+	result, err := os.OpenFile(filepath.Join(dir, "out", "in."+extension), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		// It says so on its output, in words that may repeat content.
 		return nil, 0, failf(ingest.StatusDamaged, "LibreOffice cannot read it as %s", mediaType), nil
 	}
 	defer result.Close()
+	if info, err := result.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, 0, failf(ingest.StatusDamaged, "LibreOffice cannot read it as %s", mediaType), nil
+	}
 	return spool(result)
 }
 
 // setUp makes the folder: the file, and a profile in which nothing runs that the
-// file brings along.
+// file brings along, and nothing is loaded that it links to (never: 0 in Writer, 1 in
+// Calc).
 func (c *converter) setUp(dir string, file *os.File, size int64) error {
 	for _, d := range []string{"out", "profile/user"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
@@ -149,8 +154,8 @@ func (c *converter) setUp(dir string, file *os.File, size int64) error {
 <oor:items xmlns:oor="http://openoffice.org/2001/registry" xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
 <item oor:path="/org.openoffice.Office.Common/Security/Scripting"><prop oor:name="MacroSecurityLevel" oor:op="fuse"><value>3</value></prop></item>
 <item oor:path="/org.openoffice.Office.Common/Security/Scripting"><prop oor:name="DisableMacrosExecution" oor:op="fuse"><value>true</value></prop></item>
-<item oor:path="/org.openoffice.Office.Writer/Content/Update"><prop oor:name="Link" oor:op="fuse"><value>2</value></prop></item>
-<item oor:path="/org.openoffice.Office.Calc/Content/Update"><prop oor:name="Link" oor:op="fuse"><value>2</value></prop></item>
+<item oor:path="/org.openoffice.Office.Writer/Content/Update"><prop oor:name="Link" oor:op="fuse"><value>0</value></prop></item>
+<item oor:path="/org.openoffice.Office.Calc/Content/Update"><prop oor:name="Link" oor:op="fuse"><value>1</value></prop></item>
 </oor:items>
 `
 	if err := os.WriteFile(filepath.Join(dir, "profile/user/registrymodifications.xcu"), []byte(profile), 0o600); err != nil {

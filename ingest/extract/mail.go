@@ -30,6 +30,11 @@ func readMail(f File, out *Output) error {
 	if bytes.HasPrefix(b, []byte("From ")) { // of a folder of mails in one file
 		_, b, _ = bytes.Cut(b, []byte("\n"))
 	}
+	// The library follows parts in parts without a bound, and reads each line once for
+	// every one around it.
+	if bytes.Count(bytes.ToLower(b), []byte("boundary")) > ingest.MaxBoundaries || bytes.Count(b, []byte("\n--")) > 2*ingest.MaxEntries {
+		return failf(ingest.StatusLimit, "more parts in a mail than %d in parts, or %d", ingest.MaxBoundaries, ingest.MaxEntries)
+	}
 	mail, err := enmime.NewParser(enmime.MaxStoredPartErrors(1), enmime.SkipMalformedParts(true), enmime.MultipartWOBoundaryAsSinglePart(true)).ReadEnvelope(bytes.NewReader(b))
 	if err != nil {
 		return err

@@ -151,14 +151,15 @@ func TestSniffOLE(t *testing.T) {
 	}
 }
 
-// A mail in a mail in a mail, without end, ends.
+// Parts in parts in parts, without end, end at once.
 func TestDeepMail(t *testing.T) {
 	p := testPool(t, 1)
-	deep := "Content-Type: text/plain\n\nx"
-	for i := range 5000 {
-		deep = fmt.Sprintf("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b%d\n\n--b%d\n%s\n--b%d--\n", i, i, deep, i)
+	var b strings.Builder
+	b.WriteString("MIME-Version: 1.0\n")
+	for i := range 100_000 {
+		fmt.Fprintf(&b, "Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i)
 	}
-	if r := extract(t, p, deep); r.Status != ingest.StatusLimit && r.Status != ingest.StatusOK && r.Status != ingest.StatusDamaged && r.Status != ingest.StatusNoText {
+	if r := extract(t, p, b.String()); r.Status != ingest.StatusLimit {
 		t.Errorf("%s: %s", r.Status, r.Reason)
 	}
 }
