@@ -43,8 +43,11 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// pool is the readers of all tests.
-var pool = sync.OnceValue(func() *extract.Pool { return extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: 2}) })
+// pool is the readers of all tests. A test may change where the cache is.
+var (
+	cache = extract.UserCache()
+	pool  = sync.OnceValue(func() *extract.Pool { return extract.NewPool(extract.Options{Cache: cache, Workers: 2}) })
+)
 
 // aKey is the secret key of all tests.
 var aKey = func() *fingerprint.Key {

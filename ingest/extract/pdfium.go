@@ -41,7 +41,13 @@ type engine struct {
 }
 
 func (e *engine) start() (pdfium.Pool, error) {
-	e.once.Do(func() { e.pool, e.err = startPDFium(e.cache) })
+	e.once.Do(func() {
+		if e.pool, e.err = startPDFium(e.cache); e.err != nil && e.cache != "" {
+			// What is missing in the cache cannot be put there by a process that writes no
+			// files. It takes some seconds longer.
+			e.pool, e.err = startPDFium("")
+		}
+	})
 	return e.pool, e.err
 }
 
@@ -124,11 +130,11 @@ type document struct {
 func (e *engine) open(f File) (*document, error) {
 	pool, err := e.start()
 	if err != nil {
-		return nil, err
+		return nil, failf(ingest.StatusDamaged, "not readable by the first reader, and the second, PDFium, does not start")
 	}
 	instance, err := pool.GetInstance(ingest.StartTime)
 	if err != nil {
-		return nil, fmt.Errorf("get instance of PDFium: %w", err)
+		return nil, failf(ingest.StatusDamaged, "not readable by the first reader, and the second, PDFium, does not start")
 	}
 	d := &document{Pdfium: instance}
 	failed := try(func() { err = d.load(f) })

@@ -346,6 +346,17 @@ func TestParentGone(t *testing.T) {
 	t.Errorf("child %d is still there", pid)
 }
 
+// TestNoCache: what was not compiled before is compiled by each child.
+func TestNoCache(t *testing.T) {
+	file := strings.Replace(makePDF("Finance"), "startxref", "startxxxx", 1) // for PDFium only
+	p := newPool([]string{"/proc/self/exe", workerArg, t.TempDir()}, 1)
+	defer p.Close()
+	p.cpu, p.time = 5*time.Minute, 5*time.Minute // it takes two seconds, and under the race detector thirty
+	if r := extract(t, p, file); r.Status != ingest.StatusOK {
+		t.Errorf("%s, %s", r.Status, r.Reason)
+	}
+}
+
 func TestWrongCommand(t *testing.T) {
 	p := newPool([]string{"/bin/echo", "usage"}, 1)
 	defer p.Close()
