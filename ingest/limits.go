@@ -69,9 +69,24 @@ const (
 	// paragraph has some thousands.
 	MaxTokenBytes = 8 << 20
 
-	// MaxCells bounds the cells of a sheet, empty ones before the last of a row counted:
-	// a million rows of twenty columns.
-	MaxCells = 20_000_000
+	// MaxSharedStrings bounds the texts that the cells of a spreadsheet share: four
+	// columns of a million rows with nothing said twice.
+	MaxSharedStrings = 4_000_000
+
+	// MaxCellStyles bounds the styles of cells, of which Excel has at most 65,490, and
+	// MaxFormats the formats of numbers of a file's own, of which it has at most 250 of
+	// 255 characters. MaxFormatBytes bounds one, and the number that it shows.
+	MaxCellStyles  = 65_490
+	MaxFormats     = 1000
+	MaxFormatBytes = 1024
+
+	// MaxStyles bounds the lists of a text and the styles that number them. Office
+	// programs make hundreds.
+	MaxStyles = 20_000
+
+	// MaxDirectoryBytes bounds what is read to know the entries of an archive: more than
+	// MaxEntries need, whose names take some dozens of bytes each.
+	MaxDirectoryBytes = 8 << 20
 
 	// MinPictureBytes is what a picture in an office file or mail takes that may show
 	// text. Logos and bullets take less.

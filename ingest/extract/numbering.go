@@ -6,6 +6,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/sealprint/sealprint/ingest"
 )
 
 // The numbers of sections and lists are printed and do not stand in the text of a
@@ -16,15 +18,15 @@ type numbering struct {
 	lists  map[string]*numberedList // by abstractNumId
 	uses   map[string]*numberedUse  // by numId
 	styles map[string]numberedStyle // by styleId
+	linked map[string]*numberedList // by the style that has their levels
 }
 
 // numberedList counts by levels, from 0.
 type numberedList struct {
-	levels  [9]numberedLevel
-	counts  [9]int
-	begun   [9]bool
-	link    string // of a style that has the levels
-	styleOf string // the style that has these levels
+	levels [9]numberedLevel
+	counts [9]int
+	begun  [9]bool
+	link   string // of a style that has the levels
 }
 
 type numberedLevel struct {
@@ -48,14 +50,17 @@ type numberedStyle struct {
 // numbering reads how the paragraphs of a Word file are numbered. What is missing
 // or damaged numbers nothing.
 func (a *archive) numbering(folder string) *numbering {
-	n := &numbering{lists: map[string]*numberedList{}, uses: map[string]*numberedUse{}, styles: map[string]numberedStyle{}}
+	n := &numbering{lists: map[string]*numberedList{}, uses: map[string]*numberedUse{}, styles: map[string]numberedStyle{}, linked: map[string]*numberedList{}}
 	var list *numberedList
 	var use *numberedUse
 	var level int
-	_ = a.parse(path.Join(folder, "numbering.xml"), func(m *markup, t xml.Token) error {
+	a.glance(path.Join(folder, "numbering.xml"), func(m *markup, t xml.Token) error {
 		e, ok := t.(xml.StartElement)
 		if !ok {
 			return nil
+		}
+		if len(n.lists)+len(n.uses) > ingest.MaxStyles {
+			return failf(ingest.StatusLimit, "more than %d lists", ingest.MaxStyles)
 		}
 		value := attribute(e, "val")
 		switch e.Name.Local {
@@ -77,8 +82,8 @@ func (a *archive) numbering(folder string) *numbering {
 				use.overrides[level] = start
 			}
 		case "styleLink":
-			if list != nil {
-				list.styleOf = value
+			if list != nil && n.linked[value] == nil {
+				n.linked[value] = list
 			}
 		case "numStyleLink":
 			if list != nil {
@@ -114,10 +119,13 @@ func (a *archive) numbering(folder string) *numbering {
 		return nil
 	})
 	var id string
-	_ = a.parse(path.Join(folder, "styles.xml"), func(m *markup, t xml.Token) error {
+	a.glance(path.Join(folder, "styles.xml"), func(m *markup, t xml.Token) error {
 		e, ok := t.(xml.StartElement)
 		if !ok {
 			return nil
+		}
+		if len(n.styles) > ingest.MaxStyles {
+			return failf(ingest.StatusLimit, "more than %d styles", ingest.MaxStyles)
 		}
 		s := n.styles[id]
 		switch value := attribute(e, "val"); e.Name.Local {
@@ -158,12 +166,8 @@ func (n *numbering) label(style, use, level string) string {
 		return ""
 	}
 	list := n.lists[u.list]
-	if list.link != "" {
-		for _, other := range n.lists {
-			if other.styleOf == list.link {
-				list = other
-			}
-		}
+	if linked := n.linked[list.link]; linked != nil && list.link != "" {
+		list = linked
 	}
 	at, err := strconv.Atoi(level)
 	if err != nil {

@@ -16,7 +16,7 @@ func readODF(f File, out *Output) error {
 		return err
 	}
 	encrypted := false
-	_ = a.parse("META-INF/manifest.xml", func(m *markup, t xml.Token) error {
+	a.glance("META-INF/manifest.xml", func(m *markup, t xml.Token) error {
 		e, ok := t.(xml.StartElement)
 		encrypted = encrypted || ok && e.Name.Local == "encryption-data"
 		return nil
@@ -53,7 +53,7 @@ func (a *archive) content(name, called string, styles map[string]*listStyle, out
 	err := a.parse(name, func(m *markup, t xml.Token) error {
 		switch t := t.(type) {
 		case xml.CharData:
-			if m.within("p") || m.within("h") {
+			if m.within("p") || m.within("h") || m.inside("mi") || m.inside("mn") || m.inside("mo") || m.inside("mtext") {
 				return p.write(string(t))
 			}
 		case xml.StartElement:
@@ -139,13 +139,16 @@ func (a *archive) listStyles() map[string]*listStyle {
 	styles := map[string]*listStyle{}
 	for _, name := range []string{"styles.xml", "content.xml"} {
 		var style *listStyle
-		_ = a.parse(name, func(m *markup, t xml.Token) error {
+		a.glance(name, func(m *markup, t xml.Token) error {
 			e, ok := t.(xml.StartElement)
 			if !ok {
 				return nil
 			}
 			switch e.Name.Local {
 			case "list-style":
+				if len(styles) == ingest.MaxStyles {
+					return failf(ingest.StatusLimit, "more than %d lists", ingest.MaxStyles)
+				}
 				style = &listStyle{levels: map[int]listLevel{}, counts: map[int]int{}}
 				styles[attribute(e, "name")] = style
 			case "list-level-style-number":

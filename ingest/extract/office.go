@@ -29,12 +29,12 @@ const (
 
 // sniffZip finds out what a ZIP file is by what is in it.
 func sniffZip(f File) string {
-	r, err := zip.NewReader(f, f.Size)
-	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
+	r, err := directory(f)
+	if err != nil {
 		return zipType
 	}
 	has := func(name string) bool {
-		return slices.ContainsFunc(r.File, func(e *zip.File) bool { return strings.EqualFold(e.Name, name) })
+		return slices.ContainsFunc(r.File, func(e *zip.File) bool { return entryKey(e.Name) == strings.ToLower(name) })
 	}
 	for _, e := range r.File {
 		if e.Name != "mimetype" {
@@ -69,12 +69,12 @@ func sniffZip(f File) string {
 	case has("[Content_Types].xml"):
 		// Named otherwise, which the format allows.
 		for _, e := range r.File {
-			switch {
-			case strings.HasPrefix(e.Name, "word/"):
+			switch folder, _, _ := strings.Cut(entryKey(e.Name), "/"); folder {
+			case "word":
 				return docxType
-			case strings.HasPrefix(e.Name, "ppt/"):
+			case "ppt":
 				return pptxType
-			case strings.HasPrefix(e.Name, "xl/"):
+			case "xl":
 				return xlsxType
 			}
 		}
@@ -91,12 +91,7 @@ func readDOCX(f File, out *Output) error {
 	if err != nil {
 		return err
 	}
-	main := "word/document.xml"
-	for _, r := range a.relations("") {
-		if strings.HasSuffix(r.kind, "/officeDocument") {
-			main = r.target
-		}
-	}
+	main := a.main("word/document.xml")
 	if a.file(main) == nil {
 		return failf(ingest.StatusDamaged, "the document's text is missing")
 	}
@@ -107,7 +102,7 @@ func readDOCX(f File, out *Output) error {
 	for _, p := range []struct{ prefix, name string }{
 		{"header", "header"}, {"footer", "footer"}, {"footnotes", "footnotes"}, {"endnotes", "endnotes"}, {"comments.", "comments"},
 	} {
-		for _, e := range a.sorted(path.Dir(main)+"/", p.prefix) {
+		for _, e := range a.related(main, strings.TrimSuffix(p.prefix, "."), a.sorted(path.Dir(main)+"/", p.prefix)) {
 			if err := a.prose(e, p.name, numbers, out); err != nil {
 				return err
 			}
@@ -129,8 +124,8 @@ func readPPTX(f File, out *Output) error {
 	if err != nil {
 		return err
 	}
-	slides := a.slides()
-	for i, slide := range slides {
+	main := a.main("ppt/presentation.xml")
+	for i, slide := range a.ordered(main, "sldId", path.Dir(main)+"/slides/", "slide") {
 		name := numbered("slide", i+1)
 		if err := a.prose(slide, name, nil, out); err != nil {
 			return err
@@ -152,35 +147,65 @@ func readPPTX(f File, out *Output) error {
 			}
 		}
 	}
-	return a.embedded("ppt", out)
+	return a.embedded(path.Dir(main), out)
 }
 
-// slides lists the slides in the order in which they are shown, and others behind
-// them.
-func (a *archive) slides() []string {
-	var slides []string
-	targets := map[string]string{}
-	for _, r := range a.relations("ppt/presentation.xml") {
-		if path.Base(r.kind) == "slide" {
-			targets[r.id] = r.target
+// main is the part that the file is about, where most files have it or where this one
+// says.
+func (a *archive) main(usual string) string {
+	for _, r := range a.relations("") {
+		if path.Base(r.kind) == "officeDocument" && a.file(r.target) != nil {
+			return r.target
 		}
 	}
-	_ = a.parse("ppt/presentation.xml", func(m *markup, t xml.Token) error {
-		if e, ok := t.(xml.StartElement); ok && e.Name.Local == "sldId" {
+	return usual
+}
+
+// ordered lists the parts that elements of the main part refer to, slides or sheets,
+// in the order in which they are shown, and others of such a name behind them.
+func (a *archive) ordered(main, element, folder, prefix string) []string {
+	targets := map[string]string{}
+	for _, r := range a.relations(main) {
+		targets[r.id] = r.target
+	}
+	var names []string
+	listed := map[string]bool{}
+	add := func(name string) {
+		if key := entryKey(name); a.named[key] != nil && !listed[key] {
+			listed[key] = true
+			names = append(names, name)
+		}
+	}
+	// What a damaged part does not list is found by name.
+	a.glance(main, func(m *markup, t xml.Token) error {
+		if e, ok := t.(xml.StartElement); ok && e.Name.Local == element {
 			for _, attr := range e.Attr {
-				if target := targets[attr.Value]; target != "" && attr.Name.Local == "id" && !slices.Contains(slides, target) {
-					slides = append(slides, target)
+				if attr.Name.Local == "id" {
+					add(targets[attr.Value])
 				}
 			}
 		}
 		return nil
 	})
-	for _, s := range a.sorted("ppt/slides/", "slide") {
-		if !slices.Contains(slides, s) {
-			slides = append(slides, s)
+	for _, name := range a.sorted(folder, prefix) {
+		add(name)
+	}
+	return names
+}
+
+// related completes a list of parts by those of a kind that are called otherwise.
+func (a *archive) related(name, kind string, parts []string) []string {
+	listed := map[string]bool{}
+	for _, p := range parts {
+		listed[entryKey(p)] = true
+	}
+	for _, r := range a.relations(name) {
+		if key := entryKey(r.target); path.Base(r.kind) == kind && !listed[key] {
+			listed[key] = true
+			parts = append(parts, r.target)
 		}
 	}
-	return slides
+	return parts
 }
 
 // prose reads the text of a part of a Word or PowerPoint file. One that is not
@@ -208,15 +233,23 @@ func (a *archive) damaged(called string, err error, out *Output) error {
 func (a *archive) proseToken(p *officePart, name string, m *markup, t xml.Token) error {
 	switch t := t.(type) {
 	case xml.CharData:
-		if n := len(m.path); n > 0 && (m.path[n-1] == "t" || m.path[n-1] == "delText") {
+		switch {
+		case m.inside("t"), m.inside("delText"), m.inside("text") && (m.parent() == "cm" || m.parent() == "threadedComment"):
 			return p.write(string(t))
-		}
-		if n := len(m.path); n > 0 && m.path[n-1] == "v" && strings.Contains(name, "chart") {
+		case m.inside("v") && strings.Contains(name, "chart"):
 			return p.write(string(t) + "\n")
 		}
 	case xml.StartElement:
 		switch t.Name.Local {
-		case "Fallback": // says again, for older programs, what stands in Choice
+		case "AlternateContent":
+			p.before[len(m.path)] = p.said
+		case "Choice", "Fallback":
+			// They say the same for newer and older programs: the first that says
+			// something is read.
+			if m.parent() == "AlternateContent" && p.said > p.before[len(m.path)-1] {
+				return m.skip()
+			}
+		case "rPh": // how it is pronounced
 			return m.skip()
 		case "pPr":
 			p.style, p.use, p.level = "", "", ""
@@ -228,7 +261,7 @@ func (a *archive) proseToken(p *officePart, name string, m *markup, t xml.Token)
 			p.use = attribute(t, "val")
 		case "ilvl":
 			p.level = attribute(t, "val")
-		case "tab":
+		case "tab", "ptab":
 			if m.parent() != "tabs" {
 				return p.write("\t")
 			}
@@ -270,7 +303,7 @@ func (a *archive) proseToken(p *officePart, name string, m *markup, t xml.Token)
 			if label := p.numbers.label(p.style, p.use, p.level); label != "" {
 				return p.write(label + " ")
 			}
-		case "p", "tr":
+		case "p", "tr", "text":
 			return p.write("\n")
 		case "tc":
 			return p.write("\t")
@@ -307,15 +340,27 @@ func (a *archive) parse(name string, token func(m *markup, t xml.Token) error) e
 	}
 }
 
+// glance reads a part that says how the text stands and has none itself: if it is
+// damaged the text is read all the same. A limit is told when everything was read.
+func (a *archive) glance(name string, token func(m *markup, t xml.Token) error) {
+	var end *Failure
+	if errors.As(a.parse(name, token), &end) && a.end == nil {
+		a.end = end
+	}
+}
+
 // relation connects a part to another.
 type relation struct{ id, kind, target string }
 
 // relations lists what a part refers to inside the file; "" is the file as a whole.
 func (a *archive) relations(name string) []relation {
+	if all, known := a.linked[name]; known {
+		return all
+	}
 	var all []relation
 	// Relations that are damaged connect to nothing; parts are found by name, too.
 	folder, base := path.Split(name)
-	_ = a.parse(folder+"_rels/"+base+".rels", func(m *markup, t xml.Token) error {
+	a.glance(folder+"_rels/"+base+".rels", func(m *markup, t xml.Token) error {
 		e, ok := t.(xml.StartElement)
 		if !ok || e.Name.Local != "Relationship" || attribute(e, "TargetMode") == "External" {
 			return nil
@@ -326,9 +371,13 @@ func (a *archive) relations(name string) []relation {
 		} else {
 			target = path.Join(path.Dir(name), target)
 		}
+		if len(all) == ingest.MaxEntries {
+			return failf(ingest.StatusLimit, "more than %d relations of a part", ingest.MaxEntries)
+		}
 		all = append(all, relation{attribute(e, "Id"), attribute(e, "Type"), target})
 		return nil
 	})
+	a.linked[name] = all
 	return all
 }
 
@@ -337,7 +386,7 @@ func (a *archive) relations(name string) []relation {
 func (a *archive) sorted(folder, prefix string) []string {
 	var names []string
 	for _, e := range a.File {
-		if rest, ok := strings.CutPrefix(e.Name, folder); ok && strings.HasPrefix(rest, prefix) && !strings.Contains(rest, "/") && strings.HasSuffix(rest, ".xml") {
+		if rest, ok := strings.CutPrefix(entryKey(e.Name), strings.ToLower(folder)); ok && strings.HasPrefix(rest, strings.ToLower(prefix)) && !strings.Contains(rest, "/") && strings.HasSuffix(rest, ".xml") {
 			names = append(names, e.Name)
 		}
 	}
@@ -350,16 +399,18 @@ func (a *archive) sorted(folder, prefix string) []string {
 	return names
 }
 
-// embedded reads the files and larger pictures that lie in an office file.
+// embedded reads the files and larger pictures that lie in an office file, the last of
+// what is read of it.
 func (a *archive) embedded(folder string, out *Output) error {
+	folder = strings.ToLower(folder)
 	files, pictures := 0, 0
 	for _, e := range a.File {
 		var called string
-		switch dir := path.Dir(e.Name); {
+		switch dir := path.Dir(entryKey(e.Name)); {
 		case dir == path.Join(folder, "embeddings"):
 			files++
 			called = numbered("attachment", files)
-		case dir == path.Join(folder, "media") || dir == "Pictures":
+		case dir == path.Join(folder, "media") || dir == "pictures":
 			if e.UncompressedSize64 < ingest.MinPictureBytes {
 				continue
 			}
@@ -371,6 +422,9 @@ func (a *archive) embedded(folder string, out *Output) error {
 		if err := a.inside(e.Name, called, out); err != nil {
 			return err
 		}
+	}
+	if a.end != nil {
+		return a.end
 	}
 	return nil
 }
@@ -392,7 +446,8 @@ func (a *archive) inside(name, called string, out *Output) error {
 	return out.Inside(called, f)
 }
 
-// readEPUB reads the chapters of a book in the order of their names.
+// readEPUB reads the chapters of a book in the order of the archive, in which programs
+// write them as they are read.
 func readEPUB(f File, out *Output) error {
 	a, err := openZip(f, out)
 	if err != nil {

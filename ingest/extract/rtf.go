@@ -203,6 +203,12 @@ func (r *rtf) word(word string, arg int, has bool) error {
 		if e := codePage(arg); e != nil {
 			r.page = e
 		}
+	case "mac":
+		r.page = charmap.Macintosh
+	case "pc":
+		r.page = charmap.CodePage437
+	case "pca":
+		r.page = charmap.CodePage850
 	case "uc":
 		r.group.plain = min(max(arg, 0), 16)
 	case "page":

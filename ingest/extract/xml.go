@@ -1,12 +1,16 @@
 package extract
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
 
 	"golang.org/x/net/html/charset"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/unicode"
 
 	"github.com/sealprint/sealprint/ingest"
 )
@@ -21,11 +25,39 @@ type markup struct {
 }
 
 func newMarkup(r io.Reader) *markup {
+	buffered := bufio.NewReader(r)
+	head, _ := buffered.Peek(4)
+	utf16 := markupOrder(head)
+	if utf16 != nil {
+		r = utf16.NewDecoder().Reader(buffered)
+	} else {
+		r = buffered
+	}
 	in := &tokenReader{r: r}
 	d := xml.NewDecoder(in)
 	d.Strict = false
-	d.CharsetReader = charset.NewReaderLabel
+	d.CharsetReader = func(label string, r io.Reader) (io.Reader, error) {
+		if utf16 != nil {
+			return r, nil // decoded already
+		}
+		return charset.NewReaderLabel(label, r)
+	}
 	return &markup{Decoder: d, in: in}
+}
+
+// markupOrder returns the decoder of markup in UTF-16, which begins with a mark or
+// with a bracket of two bytes; or nil.
+func markupOrder(head []byte) encoding.Encoding {
+	for _, order := range []unicode.Endianness{unicode.LittleEndian, unicode.BigEndian} {
+		for _, mark := range []string{"\ufeff", "<"} {
+			e := unicode.UTF16(order, unicode.UseBOM)
+			b, err := unicode.UTF16(order, unicode.IgnoreBOM).NewEncoder().Bytes([]byte(mark))
+			if err == nil && bytes.HasPrefix(head, b) {
+				return e
+			}
+		}
+	}
+	return nil
 }
 
 // next returns the next token, and io.EOF at the end. Namespaces do not matter: the
@@ -64,6 +96,12 @@ func (m *markup) parent() string {
 		return ""
 	}
 	return m.path[len(m.path)-2]
+}
+
+// inside reports whether an element of a name is the one that was opened last.
+func (m *markup) inside(name string) bool {
+	n := len(m.path)
+	return n > 0 && m.path[n-1] == name
 }
 
 // within reports whether an element of a name is open.
@@ -106,6 +144,10 @@ type officePart struct {
 	name  string // of the pages
 	text  strings.Builder
 	pages int
+	said  int // bytes of text, on all pages
+
+	// What was said before an element with alternatives, by its depth.
+	before [ingest.MaxXMLDepth + 1]int
 
 	// Of the paragraph, in a Word file:
 	numbers           *numbering
@@ -118,6 +160,7 @@ func (p *officePart) write(s string) error {
 		return failf(ingest.StatusLimit, "more than %d MB of text", ingest.MaxTextBytes>>20)
 	}
 	p.text.WriteString(s)
+	p.said += len(strings.TrimSpace(s))
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
+	"strings"
 
 	"github.com/sealprint/sealprint/ingest"
 )
@@ -14,12 +16,32 @@ import (
 // believed.
 type archive struct {
 	*zip.Reader
-	out *Output
+	out    *Output
+	named  map[string]*zip.File  // by name, as entryKey has it
+	linked map[string][]relation // what a part refers to, once it was asked for
+	end    *Failure              // of a part without text
 }
 
 // openZip opens a ZIP file. The error is a [Failure] or a damaged file's.
 func openZip(f File, out *Output) (*archive, error) {
-	r, err := zip.NewReader(f, f.Size)
+	r, err := directory(f)
+	if err != nil {
+		return nil, err
+	}
+	a := &archive{Reader: r, out: out, named: map[string]*zip.File{}, linked: map[string][]relation{}}
+	for _, e := range r.File {
+		if key := entryKey(e.Name); a.named[key] == nil {
+			a.named[key] = e
+		}
+	}
+	return a, nil
+}
+
+// directory reads which entries a ZIP file has. It is held in memory, and files
+// have been made that consist of nothing else.
+func directory(f File) (*zip.Reader, error) {
+	b := &partly{f, ingest.MaxDirectoryBytes}
+	r, err := zip.NewReader(b, f.Size)
 	// Paths lead nowhere here: nothing is unpacked.
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) {
 		return nil, err
@@ -27,18 +49,31 @@ func openZip(f File, out *Output) (*archive, error) {
 	if len(r.File) > ingest.MaxEntries {
 		return nil, failf(ingest.StatusLimit, "more than %d entries in an archive", ingest.MaxEntries)
 	}
-	return &archive{r, out}, nil
+	b.left = math.MaxInt64 // entries are metered when they are read
+	return r, nil
+}
+
+// partly is a file of which only so much is read.
+type partly struct {
+	io.ReaderAt
+	left int64
+}
+
+func (b *partly) ReadAt(p []byte, at int64) (int, error) {
+	if b.left -= int64(len(p)); b.left < 0 {
+		return 0, failf(ingest.StatusLimit, "more than %d entries in an archive", ingest.MaxEntries)
+	}
+	return b.ReaderAt.ReadAt(p, at)
+}
+
+// entryKey is what names of the same entry have in common: office programs ignore
+// case, and some that make office files write paths as Windows does.
+func entryKey(name string) string {
+	return strings.ToLower(strings.TrimPrefix(strings.ReplaceAll(name, `\`, "/"), "/"))
 }
 
 // file returns the entry of a name, or nil.
-func (a *archive) file(name string) *zip.File {
-	for _, e := range a.File {
-		if e.Name == name {
-			return e
-		}
-	}
-	return nil
-}
+func (a *archive) file(name string) *zip.File { return a.named[entryKey(name)] }
 
 // stream reads an entry from its beginning. Reading it may fail with a [Failure]
 // that says which limit it exceeds. The caller closes it.
