@@ -177,8 +177,15 @@ const (
 	OCRMemory   = 1 << 30
 	MaxOCRBytes = 4 << 20
 
+	// MaxOCRLines bounds the lines of a page, which are compared with each other. A page
+	// of a newspaper has some hundreds.
+	MaxOCRLines = 5000
+
 	// MaxOCRPixels bounds a picture that is recognized: A3 at 300 dots an inch.
 	MaxOCRPixels = 18 << 20
+
+	// MaxOCRSide bounds its width and height: Tesseract refuses more than 32,767.
+	MaxOCRSide = 32_000
 
 	// ReaderStack bounds the stack of a reader: a cyclic file must hit it long
 	// before the address space is gone.

@@ -324,7 +324,9 @@ func (p *Pool) recognizePage(ctx context.Context, page *ingest.Page, g picture) 
 	}
 	if end != nil {
 		page.Reason = end.Error()
-		return nil
+		if r.Text == "" {
+			return nil
+		}
 	}
 	text := clean(r.Text)
 	gate := measure(text)

@@ -17,18 +17,19 @@ func prepare(g gray) gray {
 	}
 	g = even(g)
 	ink := threshold(g)
-	height, letters := letterHeight(ink)
-	if letters < ingest.MinInk {
+	letters := lettersOf(ink)
+	if len(letters) < ingest.MinInk {
 		return gray{}
 	}
-	if lines := points(ink); sharpness(turned(lines), 0) > 1.4*sharpness(lines, 0) {
+	if onItsSide(letters, ink) {
 		g = quarter(g)
 		ink = threshold(g)
+		letters = lettersOf(ink)
 	}
 	if angle := skew(points(ink)); angle != 0 {
 		g = rotate(g, angle)
 	}
-	return rescale(g, height)
+	return rescale(g, letterHeight(letters))
 }
 
 // even divides by the light of the paper around each point, where the light is
@@ -49,19 +50,35 @@ func even(g gray) gray {
 		return g
 	}
 	out := gray{g.W, g.H, make([]byte, len(g.Pix))}
+	// Which two cells each column lies between, and how near to the second.
+	left, near := make([]int, g.W), make([]float64, g.W)
+	for x := range left {
+		left[x], near[x] = between(x, cell, w)
+	}
+	row := make([]float64, w+1)
 	for y := range g.H {
-		fy := min(max((float64(y)+0.5)/cell-0.5, 0), float64(h-1))
-		y0 := int(fy)
-		y1, ty := min(y0+1, h-1), fy-float64(y0)
-		for x := range g.W {
-			fx := min(max((float64(x)+0.5)/cell-0.5, 0), float64(w-1))
-			x0 := int(fx)
-			x1, tx := min(x0+1, w-1), fx-float64(x0)
-			p := (paper[y0*w+x0]*(1-tx)+paper[y0*w+x1]*tx)*(1-ty) + (paper[y1*w+x0]*(1-tx)+paper[y1*w+x1]*tx)*ty
-			out.Pix[y*g.W+x] = byte(min(float64(g.Pix[y*g.W+x])*255/max(p, 1), 255))
+		above, ty := between(y, cell, h)
+		below := min(above+1, h-1)
+		for x := range w {
+			row[x] = paper[above*w+x]*(1-ty) + paper[below*w+x]*ty
+		}
+		row[w] = row[w-1]
+		from, to := g.Pix[y*g.W:][:g.W], out.Pix[y*g.W:][:g.W]
+		for x, p := range from {
+			i := left[x]
+			around := row[i] + (row[i+1]-row[i])*near[x]
+			to[x] = byte(min(float64(p)*255/max(around, 1), 255))
 		}
 	}
 	return out
+}
+
+// between returns after which of n cells' middles a pixel lies, and how far on the
+// way to the next.
+func between(pixel, cell, n int) (after int, way float64) {
+	at := min(max((float64(pixel)+0.5)/float64(cell)-0.5, 0), float64(n-1))
+	after = int(at)
+	return after, at - float64(after)
 }
 
 // brightest returns the light of the paper in a cell: of its pixels, one that few
@@ -128,39 +145,74 @@ func threshold(g gray) bitmap {
 	sums := make([]uint32, (g.W+1)*(g.H+1))
 	for y := range g.H {
 		row := uint32(0)
-		for x := range g.W {
-			row += uint32(g.Pix[y*g.W+x])
-			sums[(y+1)*(g.W+1)+x+1] = sums[y*(g.W+1)+x+1] + row
+		above, here := sums[y*(g.W+1)+1:][:g.W], sums[(y+1)*(g.W+1)+1:][:g.W]
+		for x, p := range g.Pix[y*g.W:][:g.W] {
+			row += uint32(p)
+			here[x] = above[x] + row
 		}
 	}
-	radius := max(g.W/32, 8)
+	// As large for a page on its side. It keeps the products below in 32 bits, which
+	// MaxOCRPixels would not on a picture that is very wide.
+	radius := max(int(math.Sqrt(float64(g.W*g.H)))/32, 8)
 	for y := range g.H {
 		top, bottom := max(y-radius, 0), min(y+radius+1, g.H)
-		for x := range g.W {
+		above, below := sums[top*(g.W+1):][:g.W+1], sums[bottom*(g.W+1):][:g.W+1]
+		from, to := g.Pix[y*g.W:][:g.W], b.ink[y*g.W:][:g.W]
+		for x, p := range from {
 			left, right := max(x-radius, 0), min(x+radius+1, g.W)
-			sum := sums[bottom*(g.W+1)+right] - sums[top*(g.W+1)+right] - sums[bottom*(g.W+1)+left] + sums[top*(g.W+1)+left]
+			sum := below[right] - above[right] - below[left] + above[left]
 			n := uint32((bottom - top) * (right - left))
-			b.ink[y*g.W+x] = uint32(g.Pix[y*g.W+x])*n*100 < sum*80
+			to[x] = uint32(p)*n*100 < sum*80
 		}
 	}
 	return b
 }
 
-// letterHeight returns the median height of what is joined and of the size of
-// letters, and how much of that there is.
-func letterHeight(b bitmap) (height, letters int) {
-	var heights []int
-	for _, box := range joined(b) {
-		h, w := box.bottom-box.top+1, box.right-box.left+1
-		if h >= 5 && h < min(b.h*9/10, 400) && w >= 2 && w < b.w/2 && w < 30*h && box.size >= 10 {
-			heights = append(heights, h)
-		}
+// lettersOf returns what is joined and of the size of letters, which rules, frames,
+// borders and specks are not.
+func lettersOf(b bitmap) []box {
+	return slices.DeleteFunc(joined(b), func(o box) bool {
+		h, w := o.bottom-o.top+1, o.right-o.left+1
+		return h < 5 || h >= min(b.h*9/10, 400) || w < 2 || w >= b.w/2 || w >= 30*h || o.size < 10
+	})
+}
+
+// letterHeight returns the median height of letters. Much lower ones are left out:
+// they are the dots of Urdu, as many as its letters, and periods.
+func letterHeight(letters []box) int {
+	if len(letters) == 0 {
+		return goodLetters
 	}
-	if len(heights) == 0 {
-		return 0, 0
+	var heights []int
+	for _, o := range letters {
+		heights = append(heights, o.bottom-o.top+1)
 	}
 	slices.Sort(heights)
-	return heights[len(heights)/2], len(heights)
+	tall := heights[len(heights)*9/10]
+	whole, _ := slices.BinarySearch(heights, tall/3)
+	heights = heights[whole:]
+	return heights[len(heights)/2]
+}
+
+// onItsSide reports whether letters stand in columns much rather than in lines. The
+// measure of lines is over the height of the page, or a narrow one would always
+// seem to be on its side.
+func onItsSide(letters []box, page bitmap) bool {
+	lines := func(edges func(box) (along, low, high int), size int) float64 {
+		low, high := make([][2]float64, len(letters)), make([][2]float64, len(letters))
+		for i, o := range letters {
+			x, l, h := edges(o)
+			low[i], high[i] = [2]float64{float64(x), float64(l)}, [2]float64{float64(x), float64(h)}
+		}
+		best := 0.0
+		for d := -maxSkew; d <= maxSkew; d += 0.5 {
+			best = max(best, sharpness(low, slope(d)), sharpness(high, slope(d)))
+		}
+		return best * float64(size)
+	}
+	level := lines(func(o box) (int, int, int) { return (o.left + o.right) / 2, o.top, o.bottom }, page.h)
+	onSide := lines(func(o box) (int, int, int) { return (o.top + o.bottom) / 2, o.left, o.right }, page.w)
+	return onSide > 1.3*level
 }
 
 type box struct{ left, top, right, bottom, size int }
@@ -248,15 +300,6 @@ func points(b bitmap) [][2]float64 {
 	return all
 }
 
-// turned is the points of the page on its side.
-func turned(p [][2]float64) [][2]float64 {
-	out := make([][2]float64, len(p))
-	for i := range p {
-		out[i] = [2]float64{p[i][1], p[i][0]}
-	}
-	return out
-}
-
 // sharpness is how clearly points lie in lines that rise by a slope: the sum of
 // squares of how many lie in each row.
 func sharpness(p [][2]float64, slope float64) float64 {
@@ -287,7 +330,6 @@ func skew(p [][2]float64) float64 {
 	if len(p) < 500 {
 		return 0
 	}
-	slope := func(degrees float64) float64 { return math.Tan(degrees * math.Pi / 180) }
 	level := sharpness(p, 0)
 	best, at := level, 0.0
 	for d := -maxSkew; d <= maxSkew; d += 0.5 {
@@ -306,35 +348,47 @@ func skew(p [][2]float64) float64 {
 	return at
 }
 
+// slope is how much a line rises that is turned by some degrees.
+func slope(degrees float64) float64 { return math.Tan(degrees * math.Pi / 180) }
+
 // maxSkew is up to how many degrees a page is leveled. A sheet goes into a scanner
 // by less.
 const maxSkew = 8.0
 
-// rotate turns a picture by some degrees around its middle, on white.
+// rotate turns a picture by some degrees around its middle, on white that is large
+// enough for its corners.
 func rotate(g gray, degrees float64) gray {
 	sin, cos := math.Sincos(degrees * math.Pi / 180)
-	out := gray{g.W, g.H, make([]byte, len(g.Pix))}
-	cx, cy := float64(g.W)/2, float64(g.H)/2
-	for y := range g.H {
-		for x := range g.W {
-			dx, dy := float64(x)-cx, float64(y)-cy
-			out.Pix[y*g.W+x] = g.at(cx+dx*cos+dy*sin, cy-dx*sin+dy*cos)
+	w := int(math.Ceil(float64(g.W)*cos + float64(g.H)*math.Abs(sin)))
+	h := int(math.Ceil(float64(g.H)*cos + float64(g.W)*math.Abs(sin)))
+	out := gray{w, h, make([]byte, w*h)}
+	right, down := subpixels(cos), subpixels(sin)
+	for y := range h {
+		dx, dy := -float64(w)/2, float64(y)-float64(h)/2
+		u, v := subpixels(float64(g.W)/2+dx*cos+dy*sin), subpixels(float64(g.H)/2-dx*sin+dy*cos)
+		for x := range out.Pix[y*w:][:w] {
+			out.Pix[y*w+x] = g.at(u, v)
+			u, v = u+right, v-down
 		}
 	}
 	return out
 }
 
-// at returns the light between pixels; white beyond the edge.
-func (g gray) at(x, y float64) byte {
-	x0, y0 := int(math.Floor(x)), int(math.Floor(y))
-	if x0 < 0 || y0 < 0 || x0 >= g.W-1 || y0 >= g.H-1 {
+// subpixels returns a number of pixels in parts of 65,536.
+func subpixels(x float64) int { return int(math.Round(x * (1 << 16))) }
+
+// at returns the light between pixels, at a place in parts of 65,536 of one; white
+// beyond the edge.
+func (g gray) at(x, y int) byte {
+	i, j := x>>16, y>>16
+	if i < 0 || j < 0 || i >= g.W-1 || j >= g.H-1 {
 		return 255
 	}
-	tx, ty := x-float64(x0), y-float64(y0)
-	i := y0*g.W + x0
-	top := float64(g.Pix[i])*(1-tx) + float64(g.Pix[i+1])*tx
-	bottom := float64(g.Pix[i+g.W])*(1-tx) + float64(g.Pix[i+g.W+1])*tx
-	return byte(top*(1-ty) + bottom*ty + 0.5)
+	right, below := x>>8&255, y>>8&255
+	a, b := g.Pix[j*g.W+i:][:2], g.Pix[(j+1)*g.W+i:][:2]
+	top := int(a[0])*(256-right) + int(a[1])*right
+	bottom := int(b[0])*(256-right) + int(b[1])*right
+	return byte((top*(256-below) + bottom*below + 1<<15) >> 16)
 }
 
 // quarter turns a picture by a quarter to the left.
@@ -355,11 +409,13 @@ func half(g gray) gray {
 	return out
 }
 
-// Letters of that many pixels are read well. Smaller ones are made larger, up to
-// three times; larger ones smaller, which saves time. The median height of what is
-// joined is that of small letters in Latin, and of words in Nastaliq.
+// Letters between small and large are read well, of either script. Smaller ones are
+// made good, by up to three times; larger ones are reduced, which saves time, and of
+// large Nastaliq much more is read then. Its letters are joined, and so the tallest:
+// large is above those of ordinary print at OCRResolution.
 const (
-	smallLetters, goodLetters, largeLetters = 13, 20, 60
+	smallLetters, goodLetters    = 13, 20
+	reducedLetters, largeLetters = 26, 40
 )
 
 func rescale(g gray, height int) gray {
@@ -368,9 +424,9 @@ func rescale(g gray, height int) gray {
 	case height < smallLetters:
 		scale = min(float64(goodLetters)/float64(max(height, 1)), 3)
 	case height > largeLetters:
-		scale = float64(largeLetters) / 2 / float64(height)
+		scale = float64(reducedLetters) / float64(height)
 	}
-	scale = min(scale, math.Sqrt(ingest.MaxOCRPixels/float64(g.W*g.H)))
+	scale = min(scale, math.Sqrt(ingest.MaxOCRPixels/float64(g.W*g.H)), ingest.MaxOCRSide/float64(max(g.W, g.H)))
 	w, h := int(float64(g.W)*scale), int(float64(g.H)*scale)
 	if w == g.W && h == g.H || w < 8 || h < 8 {
 		return g
@@ -379,31 +435,61 @@ func rescale(g gray, height int) gray {
 		return shrink(g, w, h)
 	}
 	out := gray{w, h, make([]byte, w*h)}
+	// Up to the middle of the last pixel, beyond which nothing is known.
+	place := func(at, size int) int { return max(min(subpixels((float64(at)+0.5)/scale-0.5), (size-1)<<16-1), 0) }
 	for y := range h {
+		v := place(y, g.H)
 		for x := range w {
-			fx := min((float64(x)+0.5)/scale-0.5, float64(g.W)-1.001)
-			fy := min((float64(y)+0.5)/scale-0.5, float64(g.H)-1.001)
-			out.Pix[y*w+x] = g.at(max(fx, 0), max(fy, 0))
+			out.Pix[y*w+x] = g.at(place(x, g.W), v)
 		}
 	}
 	return out
 }
 
-// shrink makes a picture smaller; each pixel is the mean of those that it covers.
+// shrink makes a picture smaller; each pixel is the mean of what it covers, parts of
+// pixels counted as parts: strokes would be of uneven width otherwise.
 func shrink(g gray, w, h int) gray {
 	out := gray{w, h, make([]byte, w*h)}
+	columns, rows := spread(g.W, w), spread(g.H, h)
+	sums := make([]float32, (h+1)*(w+1)) // what falls beyond the last has no weight
+	narrow := make([]float32, w+1)
+	for y := range g.H {
+		clear(narrow)
+		for x, p := range g.Pix[y*g.W:][:g.W] {
+			c := columns[x]
+			narrow[c.to] += float32(p) * c.first
+			narrow[c.to+1] += float32(p) * c.second
+		}
+		r := rows[y]
+		here, next := sums[r.to*(w+1):][:w+1], sums[(r.to+1)*(w+1):][:w+1]
+		for x, p := range narrow {
+			here[x] += p * r.first
+			next[x] += p * r.second
+		}
+	}
 	for y := range h {
-		top, bottom := y*g.H/h, max((y+1)*g.H/h, y*g.H/h+1)
 		for x := range w {
-			left, right := x*g.W/w, max((x+1)*g.W/w, x*g.W/w+1)
-			sum := 0
-			for v := top; v < bottom; v++ {
-				for _, p := range g.Pix[v*g.W+left : v*g.W+right] {
-					sum += int(p)
-				}
-			}
-			out.Pix[y*w+x] = byte(sum / ((bottom - top) * (right - left)))
+			out.Pix[y*w+x] = byte(min(sums[y*(w+1)+x]+0.5, 255))
 		}
 	}
 	return out
+}
+
+// portion is how a pixel counts in the one that it falls into, and in the next.
+type portion struct {
+	to            int
+	first, second float32
+}
+
+// spread returns the portions of a row of pixels that become fewer.
+func spread(from, to int) []portion {
+	all := make([]portion, from)
+	size := float64(to) / float64(from)
+	for i := range all {
+		start, end := float64(i)*size, float64(i+1)*size
+		n := min(int(start), to-1)
+		over := max(end-float64(n+1), 0)
+		all[i] = portion{n, float32(size - over), float32(over)}
+	}
+	return all
 }

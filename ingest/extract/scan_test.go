@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +127,89 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
+// TestOnItsSide: a page is turned by a quarter if it lies on its side, however wide it
+// is and however little stands on it.
+func TestOnItsSide(t *testing.T) {
+	ruled := typed(1400, 1800, 2, repeat(pageOfText, 10))
+	for x := 100; x < ruled.W; x += 200 {
+		for y := range ruled.H {
+			for i := range 4 {
+				ruled.Pix[y*ruled.W+x+i] = 0
+			}
+		}
+	}
+	for name, page := range map[string]gray{
+		"page": typed(1400, 1800, 2, repeat(pageOfText, 10)), "skewed page": rotate(typed(1400, 1800, 2, repeat(pageOfText, 10)), 4),
+		"receipt": typed(500, 6000, 2, repeat(pageOfText, 10)), "wide": typed(3000, 800, 2, repeat(pageOfText, 10)),
+		"few lines": typed(1400, 1800, 2, pageOfText[:20]), "table": ruled,
+	} {
+		for quarters := range 4 {
+			ink := threshold(page)
+			if got, want := onItsSide(lettersOf(ink), ink), quarters%2 == 1; got != want {
+				t.Errorf("%s, turned by %d quarters: on its side %v", name, quarters, got)
+			}
+			page = quarter(page)
+		}
+	}
+}
+
+// TestLetterHeight: dots and dust do not make letters seem small.
+func TestLetterHeight(t *testing.T) {
+	page := typed(1400, 1800, 3, repeat(pageOfText, 10))
+	want := letterHeight(lettersOf(threshold(page)))
+	letters := lettersOf(threshold(page))
+	for range 2 * len(letters) {
+		letters = append(letters, box{0, 0, 4, 4, 25})
+	}
+	if got := letterHeight(letters); got != want {
+		t.Errorf("%d among dots, %d without", got, want)
+	}
+}
+
+// TestSizes: the letters of pages of any size come out readable, and nothing is lost.
+func TestSizes(t *testing.T) {
+	for _, page := range []gray{
+		typed(700, 900, 1, repeat(pageOfText, 10)), typed(1400, 1800, 2, repeat(pageOfText, 10)), typed(4900, 3500, 7, repeat(pageOfText, 10)),
+		typed(9000, 1800, 2, repeat(pageOfText, 20)), typed(600, 30_000, 2, repeat(pageOfText, 50)), rotate(typed(2100, 1800, 3, repeat(pageOfText, 10)), 6),
+	} {
+		before := len(lettersOf(threshold(page)))
+		got := prepare(page)
+		letters := lettersOf(threshold(got))
+		if len(letters)*20 < before*19 {
+			t.Fatalf("%d x %d: %d of %d letters are left", page.W, page.H, len(letters), before)
+		}
+		if h := letterHeight(letters); h < smallLetters || h > largeLetters {
+			t.Errorf("%d x %d: letters of %d pixels", page.W, page.H, h)
+		}
+		if again := prepare(got); again.W != got.W || again.H != got.H {
+			t.Errorf("%d x %d, prepared again: %d x %d", got.W, got.H, again.W, again.H)
+		}
+	}
+}
+
+// TestShrink: light stays as it is, on average and where it is even.
+func TestShrink(t *testing.T) {
+	page := typed(1400, 1800, 3, repeat(pageOfText, 10))
+	mean := func(g gray) float64 {
+		sum := 0
+		for _, p := range g.Pix {
+			sum += int(p)
+		}
+		return float64(sum) / float64(len(g.Pix))
+	}
+	for _, size := range [][2]int{{page.W / 2, page.H / 2}, {page.W * 2 / 3, page.H * 2 / 3}, {page.W - 1, page.H - 1}, {1, 1}, {37, 1000}} {
+		if got := shrink(page, size[0], size[1]); math.Abs(mean(got)-mean(page)) > 1 {
+			t.Errorf("%v: light %.1f became %.1f", size, mean(page), mean(got))
+		}
+	}
+	even := shrink(gray{100, 100, []byte(strings.Repeat("\xc8", 10_000))}, 63, 71)
+	for _, p := range even.Pix {
+		if p != 200 {
+			t.Fatalf("even light of 200 became %d", p)
+		}
+	}
+}
+
 func FuzzPrepare(f *testing.F) {
 	f.Add(40, []byte(strings.Repeat("\xff\x00\x80", 800)))
 	f.Add(1, []byte("x"))
@@ -205,16 +289,85 @@ func TestRecognitionEnds(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
-	if _, _, err := script(t, "sleep 60").recognize(ctx, g); !errors.Is(err, context.Canceled) {
-		t.Errorf("canceled: %v", err)
+	begin := time.Now()
+	if _, _, err := script(t, "sleep 60 & wait").recognize(ctx, g); !errors.Is(err, context.Canceled) || time.Since(begin) > ingest.EndTime {
+		t.Errorf("canceled, after %v: %v", time.Since(begin), err)
+	}
+}
+
+// TestLanguages: English is read first, Urdu where that leaves much unsure, and the
+// surer reading of each line is kept; what neither reads is read upside down.
+func TestLanguages(t *testing.T) {
+	g := gray{100, 100, make([]byte, 10_000)}
+	// A line of some words of a confidence.
+	line := func(n, words, confidence int, word string) string {
+		var b strings.Builder
+		for i := range words {
+			fmt.Fprintf(&b, "5\t1\t1\t1\t%d\t%d\t%d\t%d\t9\t9\t%d\t%s\n", n, i+1, 10*i, 20*n, confidence, word)
+		}
+		return b.String()
+	}
+	for name, test := range map[string]struct {
+		english, urdu string
+		text, reader  string
+	}{
+		"English":         {line(1, 3, 95, "Finance") + line(2, 2, 20, "~") + line(3, 7, 20, "~"), "", "Finance Finance Finance\n~ ~\n~ ~ ~ ~ ~ ~ ~", "tesseract 5 eng"},
+		"Urdu":            {line(1, 12, 30, "wSS"), line(1, 12, 60, "حکومت"), strings.TrimSpace(strings.Repeat("حکومت ", 12)), "tesseract 5 urd"},
+		"letterhead":      {line(1, 2, 90, "Division") + line(2, 12, 30, "wSS"), line(1, 2, 45, "ک") + line(2, 12, 88, "ہے"), "Division Division\n" + strings.TrimSpace(strings.Repeat("ہے ", 12)), "tesseract 5 eng+urd"},
+		"not Urdu either": {line(1, 9, 90, "Division") + line(2, 12, 30, "wSS"), line(2, 12, 20, "ک"), strings.TrimSpace(strings.Repeat("Division ", 9)), "tesseract 5 eng"},
+	} {
+		r := script(t, "cat >/dev/null\ncase $4 in\neng) cat <<'EOF'\n"+test.english+"EOF\n;;\nurd) cat <<'EOF'\n"+test.urdu+"EOF\n;;\nesac\n")
+		got, end, err := r.recognize(t.Context(), g)
+		if err != nil || end != nil || got.Text != test.text || got.Reader != test.reader {
+			t.Errorf("%s: %+v, %v, %v", name, got, end, err)
+		}
+	}
+	many := script(t, "cat >/dev/null; seq 9000 | while read i; do printf '5\\t1\\t1\\t1\\t%d\\t1\\t0\\t0\\t9\\t9\\t90\\tx\\n' $i; done")
+	if _, end, err := many.recognize(t.Context(), g); err != nil || end == nil || end.Reason != "recognition gave over 5000 lines" {
+		t.Errorf("many lines: %v, %v", end, err)
+	}
+}
+
+// TestPlaces: no more pictures are recognized at a time than there are places, and who
+// waits for one can give up.
+func TestPlaces(t *testing.T) {
+	r := script(t, "")
+	release, err := r.acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := r.acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second one got in: %v", err)
+	}
+	release()
+	if _, err := r.acquire(t.Context()); err != nil {
+		t.Errorf("after the first: %v", err)
 	}
 }
 
 func TestParseTSV(t *testing.T) {
-	const table = "level\tpage_num\n1\t1\t0\t0\t0\t0\t0\t0\t9\t9\t-1\t\n5\t1\t1\t1\t1\t1\t0\t0\t9\t9\t90.5\tFinance\n5\t1\t1\t1\t1\t2\t0\t0\t9\t9\t69.5\tDivision\n5\t1\t1\t1\t2\t1\t0\t0\t9\t9\t80\tof\n5\t1\t1\t1\t2\t2\t0\t0\t9\t9\tx\tPakistan\n"
-	if got := parseTSV(table); got.Text != "Finance Division\nof" || got.Confidence != 80 {
+	const table = "level\tpage_num\n1\t1\t0\t0\t0\t0\t0\t0\t9\t9\t-1\t\n5\t1\t1\t1\t1\t1\t0\t0\t9\t9\t90.5\tFinance\n5\t1\t1\t1\t1\t2\t10\t1\t9\t9\t69.5\tDivision\n" +
+		"5\t1\t1\t1\t2\t1\t0\t20\t9\t9\t80\tof\n5\t1\t1\t1\t2\t2\t0\t0\t9\t9\tx\tPakistan\n5\t1\t1\t1\t2\t3\t0\t0\t9\t9\tNaN\tPakistan\n"
+	want := []textLine{
+		{words: []string{"Finance", "Division"}, box: image.Rect(0, 0, 19, 10), sum: 160},
+		{words: []string{"of"}, box: image.Rect(0, 20, 9, 29), sum: 80},
+	}
+	if got := parseTSV(table); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}
+}
+
+func FuzzParseTSV(f *testing.F) {
+	f.Add("5\t1\t1\t1\t1\t1\t0\t0\t9\t9\t90.5\tFinance\n5\t1\t1\t1\t1\t2\t9\t0\t9\t9\t-1\tDivision\n")
+	f.Fuzz(func(t *testing.T, table string) {
+		for _, l := range parseTSV(table) {
+			if c := l.confidence(); len(l.words) == 0 || !(c >= 0 && c <= 100) {
+				t.Errorf("%d words of confidence %g", len(l.words), c)
+			}
+		}
+	})
 }
 
 // scanOf makes a PDF of pictures of pages, and a mark of the scanning program.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"os"
 	"os/exec"
@@ -14,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -79,30 +79,21 @@ func (t *tesseract) acquire(ctx context.Context) (release func(), err error) {
 // recognition is what was read of a picture.
 type recognition struct {
 	Text       string
-	Confidence float64 // mean of all words, of 100
+	Confidence float64 // mean of all words, of 100, in the language that it is higher in
 	Reader     string
 }
 
-// recognize reads a picture. English and Urdu are read together, at little more
-// than the cost of English alone and as well. Urdu is read much better alone, so
-// what turns out to be mostly in Arabic script is read once more, and both are kept:
-// a letterhead in English stands above many a page in Urdu. What is hardly read at
-// all may be upside down.
+// recognize reads a picture. What is hardly read in any language may be upside down.
+// With a failure comes what was read before it, if anything was.
 func (t *tesseract) recognize(ctx context.Context, g gray) (recognition, *Failure, error) {
 	// One time for all attempts.
 	limited, cancel := context.WithTimeout(ctx, t.time)
 	defer cancel()
-	r, end, err := t.read(limited, g, "eng+urd")
+	r, end, err := t.readBoth(limited, g)
 	if err == nil && end == nil && r.Confidence < unsure {
-		if turned, end, err := t.read(limited, half(g), "eng+urd"); err == nil && end == nil && turned.Confidence > r.Confidence+10 {
-			r, g = turned, half(g)
-		}
-	}
-	if err == nil && end == nil && mostlyArabic(r.Text) {
-		if urdu, end, err := t.read(limited, g, "urd"); err == nil && end == nil {
-			r = recognition{
-				Text: urdu.Text + "\n" + r.Text, Confidence: max(urdu.Confidence, r.Confidence), Reader: urdu.Reader,
-			}
+		turned, end, err := t.readBoth(limited, half(g))
+		if err == nil && end == nil && turned.Confidence > r.Confidence+10 {
+			r = turned
 		}
 	}
 	if ctx.Err() != nil {
@@ -111,53 +102,134 @@ func (t *tesseract) recognize(ctx context.Context, g gray) (recognition, *Failur
 	return r, end, err
 }
 
-// unsure is the confidence below which a page may be upside down. Nastaliq that is
-// read as well as it can be has 60.
-const unsure = 50
+const (
+	// unsure is the confidence below which text was read in the wrong language or upside
+	// down. Read right, a page of Nastaliq has 55 to 60, all others more; read wrong, none
+	// has over 45.
+	unsure = 50
 
-func mostlyArabic(text string) bool {
-	arabic, letters := 0, 0
-	for _, r := range text {
-		if unicode.IsLetter(r) {
-			letters++
-			if isRightToLeft(r) {
-				arabic++
-			}
+	// noise is the confidence below which a line holds next to nothing of what is written
+	// there. Single words are not judged: of the worst, some are right.
+	noise = 40
+
+	// otherWords is how many unsure words of English are read again as Urdu: a shorter
+	// text than these would hardly be found.
+	otherWords = 10
+)
+
+// readBoth reads English, and Urdu where that leaves lines unsure. Each language is
+// read better and faster alone than both are together. Of lines read twice the surer
+// is kept: a letterhead in English stands above many a page in Urdu.
+func (t *tesseract) readBoth(ctx context.Context, g gray) (recognition, *Failure, error) {
+	english, end, err := t.read(ctx, g, "eng")
+	if err != nil || end != nil {
+		return recognition{}, end, err
+	}
+	r := t.recognition(english, nil, confidence(english))
+	left := 0
+	for _, l := range english {
+		if l.confidence() < unsure {
+			left += len(l.words)
 		}
 	}
-	return arabic*3 > letters
+	if left < otherWords {
+		return r, nil, nil
+	}
+	urdu, end, err := t.read(ctx, g, "urd")
+	if err != nil || end != nil {
+		return r, end, err
+	}
+	return t.recognition(surer(english, urdu), surer(urdu, english), max(confidence(english), confidence(urdu))), nil, nil
 }
 
-func (t *tesseract) read(ctx context.Context, g gray, languages string) (r recognition, end *Failure, err error) {
-	cmd := t.command(ctx, "stdin", "stdout", "-l", languages, "--psm", "3", "--dpi", strconv.Itoa(ingest.OCRResolution), "tsv")
+// recognition puts lines of both languages together, English first, as nothing says
+// in which order they are read.
+func (t *tesseract) recognition(english, urdu []textLine, confidence float64) recognition {
+	var texts []string
+	for _, l := range slices.Concat(english, urdu) {
+		texts = append(texts, strings.Join(l.words, " "))
+	}
+	used := "eng"
+	if len(urdu) > 0 {
+		used = "urd"
+		if len(english) > 0 {
+			used = "eng+urd"
+		}
+	}
+	return recognition{Text: strings.Join(texts, "\n"), Confidence: confidence, Reader: t.name() + " " + used}
+}
+
+// surer returns the lines that are no noise and that no surer line of the other
+// reading covers.
+func surer(lines, others []textLine) []textLine {
+	var kept []textLine
+	for _, l := range lines {
+		covered := slices.ContainsFunc(others, func(o textLine) bool {
+			return o.confidence() > l.confidence() && 2*area(o.box.Intersect(l.box)) > min(area(o.box), area(l.box))
+		})
+		if l.confidence() >= noise && !covered {
+			kept = append(kept, l)
+		}
+	}
+	return kept
+}
+
+func area(r image.Rectangle) int { return r.Dx() * r.Dy() }
+
+// textLine is a line that was read.
+type textLine struct {
+	words []string
+	box   image.Rectangle
+	sum   float64 // of the confidences of words
+}
+
+func (l textLine) confidence() float64 { return l.sum / float64(len(l.words)) }
+
+// confidence is the mean of all words.
+func confidence(lines []textLine) float64 {
+	words, sum := 0, 0.0
+	for _, l := range lines {
+		words, sum = words+len(l.words), sum+l.sum
+	}
+	return sum / float64(max(words, 1))
+}
+
+// read reads a picture in one language.
+func (t *tesseract) read(ctx context.Context, g gray, language string) (lines []textLine, end *Failure, err error) {
+	cmd := t.command(ctx, "stdin", "stdout", "-l", language, "--psm", "3", "--dpi", strconv.Itoa(ingest.OCRResolution), "tsv")
 	cmd.Stdin = io.MultiReader(strings.NewReader(fmt.Sprintf("P5\n%d %d\n255\n", g.W, g.H)), bytes.NewReader(g.Pix))
 	out := &bounded{most: ingest.MaxOCRBytes}
 	cmd.Stdout = out
 	if err := startUnprivileged(cmd); err != nil {
-		return r, nil, fmt.Errorf("start recognition: %w", err)
+		return nil, nil, fmt.Errorf("start recognition: %w", err)
 	}
 	limitErr := limitProcess(cmd.Process.Pid, map[int]uint64{
 		unix.RLIMIT_AS: ingest.OCRMemory, unix.RLIMIT_CPU: uint64(t.time.Seconds()) + 1, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0,
+		unix.RLIMIT_NOFILE: ingest.MaxDescriptors,
 	})
+	if limitErr != nil {
+		_ = cmd.Cancel()
+	}
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	switch {
-	case limitErr != nil && err == nil:
-		return r, nil, limitErr
+	case limitErr != nil:
+		return nil, nil, limitErr
 	case errors.Is(ctx.Err(), context.Canceled):
-		return r, nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	case ctx.Err() != nil || errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGXCPU:
-		return r, failf(ingest.StatusLimit, "recognition took over %gs", t.time.Seconds()), nil
+		return nil, failf(ingest.StatusLimit, "recognition took over %gs", t.time.Seconds()), nil
 	case out.over:
-		return r, failf(ingest.StatusLimit, "recognition gave over %d MB", ingest.MaxOCRBytes>>20), nil
+		return nil, failf(ingest.StatusLimit, "recognition gave over %d MB", ingest.MaxOCRBytes>>20), nil
 	case errors.As(err, &exit):
-		return r, failf(ingest.StatusDamaged, "recognition failed: %v", exit.ProcessState), nil
+		return nil, failf(ingest.StatusDamaged, "recognition failed: %v", exit.ProcessState), nil
 	case err != nil:
-		return r, nil, fmt.Errorf("recognize: %w", err)
+		return nil, nil, fmt.Errorf("recognize: %w", err)
 	}
-	r = parseTSV(out.String())
-	r.Reader = t.name() + " " + languages
-	return r, nil, nil
+	if lines = parseTSV(out.String()); len(lines) > ingest.MaxOCRLines {
+		return nil, failf(ingest.StatusLimit, "recognition gave over %d lines", ingest.MaxOCRLines), nil
+	}
+	return lines, nil, nil
 }
 
 // command makes a process that ends with ctx, and all that it started with it.
@@ -176,10 +248,16 @@ func (t *tesseract) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // limitProcess limits a process that was started a moment ago, which counts, too,
-// and all that it starts from now on.
+// and all that it starts from now on. A limit that is lower already stays: only root
+// may raise it.
 func limitProcess(pid int, limits map[int]uint64) error {
 	for resource, limit := range limits {
-		err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: limit, Max: limit}, nil)
+		var now unix.Rlimit
+		err := unix.Prlimit(pid, resource, nil, &now)
+		if err == nil {
+			limit = min(limit, now.Max)
+			err = unix.Prlimit(pid, resource, &unix.Rlimit{Cur: limit, Max: limit}, nil)
+		}
 		if err != nil && !errors.Is(err, unix.ESRCH) { // it has ended already
 			return fmt.Errorf("limit process: %w", err)
 		}
@@ -205,34 +283,28 @@ func (b *bounded) Write(p []byte) (int, error) {
 // parseTSV puts the words together that Tesseract found. Its table has a row for
 // each word: level, page, block, paragraph, line, word, left, top, width, height,
 // confidence, text; rows of other levels have no text.
-func parseTSV(table string) recognition {
-	var b strings.Builder
-	var line string
-	words, sum := 0, 0.0
+func parseTSV(table string) []textLine {
+	var lines []textLine
+	var last string
 	for row := range strings.Lines(table) {
 		c := strings.Split(strings.TrimRight(row, "\r\n"), "\t")
 		if len(c) < 12 || c[0] != "5" || strings.TrimSpace(c[11]) == "" {
 			continue
 		}
 		confidence, err := strconv.ParseFloat(c[10], 64)
-		if err != nil || confidence < 0 {
+		if err != nil || !(confidence >= 0) { // nor is NaN
 			continue
 		}
-		if here := strings.Join(c[1:5], " "); here != line {
-			if line != "" {
-				b.WriteByte('\n')
-			}
-			line = here
-		} else {
-			b.WriteByte(' ')
+		var at [4]int
+		for i := range at {
+			at[i], _ = strconv.Atoi(c[6+i])
 		}
-		b.WriteString(c[11])
-		words++
-		sum += min(confidence, 100)
+		box := image.Rect(at[0], at[1], at[0]+at[2], at[1]+at[3])
+		if here := strings.Join(c[1:5], " "); here != last {
+			lines, last = append(lines, textLine{box: box}), here
+		}
+		l := &lines[len(lines)-1]
+		l.words, l.box, l.sum = append(l.words, c[11]), l.box.Union(box), l.sum+min(confidence, 100)
 	}
-	r := recognition{Text: b.String()}
-	if words > 0 {
-		r.Confidence = sum / float64(words)
-	}
-	return r
+	return lines
 }
