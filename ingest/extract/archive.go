@@ -44,9 +44,9 @@ func readZip(f File, out *Output) error {
 func aside(called string, err error, out *Output) error {
 	var end *Failure
 	switch {
-	case out.err != nil, errors.As(err, &end) && end.Status == ingest.StatusLimit:
+	case out.err != nil || out.spent():
 		return err
-	case end != nil:
+	case errors.As(err, &end):
 		return out.Page(ingest.Page{Part: called, Reason: end.Error()})
 	}
 	return out.Page(ingest.Page{Part: called, Reason: "damaged: not readable"})

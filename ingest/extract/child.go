@@ -100,11 +100,15 @@ type task struct {
 	size    int64
 	careful bool
 	cpu     time.Duration // until the end, or the first picture
-	wall    time.Duration
-	wanted  pageSet // nil: the text
+	wall    time.Duration // left
+	wanted  pageSet       // nil: the text
 	// show takes a picture, and is not hurried; until it returns no other is read.
 	show func(number int, p picture)
 }
+
+// spend takes the time since then off what is left, except for a last second, in which
+// whatever is tried ends with the reason.
+func (t *task) spend(since time.Time) { t.wall = max(t.wall-time.Since(since), time.Second) }
 
 // run has the child read one file. An error is none of the file's. After it the
 // child may have ended.
@@ -218,6 +222,7 @@ func (w *lastWords) cause() string {
 		{"cannot allocate memory", "out of memory"},
 		{"cannot map pages", "out of memory"},
 		{"failed to create new OS thread", "out of memory"},
+		{"pthread_create failed", "out of memory"},
 		// In the words of the race detector:
 		{"failed to allocate", "out of memory"},
 		{"address space collisions", "out of memory"},

@@ -22,12 +22,14 @@ import (
 //	ready  no labels                   once, when the child is limited
 //	media  media type                  once per file
 //	page   the page in JSON without its text; the rest is the text
+//	file   media type; the rest is page number, uint32, and a file that lies there
 //	image  reason; the rest is page number, width, height, each uint32, and pixels
 //	end    status, reason              once per file; no status: all was read
 const (
 	frameReady byte = 'r'
 	frameMedia byte = 'm'
 	framePage  byte = 'p'
+	frameFile  byte = 'f'
 	frameImage byte = 'i'
 	frameEnd   byte = 'e'
 )
@@ -101,15 +103,32 @@ func labels(body []byte, n int) (found []string, rest []byte, err error) {
 type answer struct {
 	mediaType string
 	pages     []ingest.Page
-	bytes     int // of text
+	bytes     int        // of text
+	inside    []embedded // by page
+	carried   int64      // bytes of them
+}
+
+// embedded is a file inside another that the parent has converted. Instead of it there is
+// a page without text.
+type embedded struct {
+	page      int
+	mediaType string
+	file      []byte
+}
+
+func fileFrame(page int, mediaType string, b []byte) []byte {
+	var number [4]byte
+	binary.BigEndian.PutUint32(number[:], uint32(page))
+	return appendFrame(nil, frameFile, []string{mediaType}, string(number[:]), string(b))
 }
 
 // read collects frames until the end frame. After an error the answer holds
 // what was collected before.
 func (a *answer) read(r io.Reader) (*Failure, error) {
-	const overhead = 2 * (2 + ingest.MaxLabelBytes)
+	const overhead = 2*(2+ingest.MaxLabelBytes) + 4
 	for {
-		kind, body, err := readFrame(r, overhead+ingest.MaxTextBytes-a.bytes)
+		left := max(ingest.MaxTextBytes-a.bytes, ingest.MaxInsideBytes-int(a.carried))
+		kind, body, err := readFrame(r, overhead+left)
 		if err != nil {
 			return nil, err
 		}
@@ -124,12 +143,30 @@ func (a *answer) read(r io.Reader) (*Failure, error) {
 			if err := a.addPage(body); err != nil {
 				return nil, err
 			}
+		case frameFile:
+			if err := a.addFile(body); err != nil {
+				return nil, err
+			}
 		case frameEnd:
 			return parseEnd(body)
 		default:
 			return nil, errFrame
 		}
 	}
+}
+
+func (a *answer) addFile(body []byte) error {
+	l, rest, err := labels(body, 1)
+	if err != nil || len(rest) < 4 {
+		return errFrame
+	}
+	e := embedded{page: int(binary.BigEndian.Uint32(rest)), mediaType: l[0], file: rest[4:]}
+	a.carried += int64(len(e.file))
+	if a.lastPage() == 0 || e.page != a.lastPage() || legacyTypes[e.mediaType] == "" || a.carried > ingest.MaxInsideBytes {
+		return errFrame
+	}
+	a.inside = append(a.inside, e)
+	return nil
 }
 
 func (a *answer) addPage(body []byte) error {
@@ -148,6 +185,20 @@ func (a *answer) addPage(body []byte) error {
 	a.pages = append(a.pages, p)
 	a.bytes += len(p.Text)
 	return nil
+}
+
+// append adds a page behind those that are there, within the limits of a file.
+func (a *answer) append(p ingest.Page) {
+	if n := len(a.pages); n == ingest.MaxPages {
+		a.pages[n-1].Reason = failf(ingest.StatusLimit, "more than %d pages", ingest.MaxPages).Error()
+		return
+	}
+	p.Number = len(a.pages) + 1
+	if a.bytes+len(p.Text) > ingest.MaxTextBytes {
+		p.Text, p.Reason = "", failf(ingest.StatusLimit, "more than %d MB of text", ingest.MaxTextBytes>>20).Error()
+	}
+	a.pages = append(a.pages, p)
+	a.bytes += len(p.Text)
 }
 
 func (a *answer) lastPage() int {

@@ -8,9 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +34,7 @@ type converter struct {
 }
 
 // memoryFolder is where Linux has a file system in memory, and workPrefix with what
-// our folders in it begin: behind it comes the process that made them.
+// our folders in it begin.
 const (
 	memoryFolder = "/dev/shm"
 	workPrefix   = "sealprint-convert-"
@@ -53,7 +52,7 @@ func newConverter() *converter {
 		c.missing = memoryFolder + ", where LibreOffice is to work, is not in memory"
 		return c
 	}
-	c.sweep()
+	sweep()
 	probe := exec.Command("/bin/true")
 	isolate(probe)
 	if err := probe.Run(); err != nil {
@@ -62,20 +61,10 @@ func newConverter() *converter {
 	return c
 }
 
-// sweep removes what killed processes left.
-func (c *converter) sweep() {
-	left, _ := filepath.Glob(filepath.Join(memoryFolder, workPrefix+"*"))
-	for _, dir := range left {
-		digits, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), workPrefix), "-")
-		if pid, err := strconv.Atoi(digits); err == nil && unix.Kill(pid, 0) == unix.ESRCH {
-			_ = os.RemoveAll(dir) // not ours, if it fails
-		}
-	}
-}
-
-// isolate starts a process without a network and in a process group of its own.
+// isolate starts a process without a network, in a process group of its own and as the
+// first of its processes, with which all others end.
 func isolate(cmd *exec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: unix.CLONE_NEWNET}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWPID}
 	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}}
@@ -83,70 +72,203 @@ func isolate(cmd *exec.Cmd) {
 	}
 }
 
-// convert makes a file of a type that a reader takes. The caller closes it.
-func (c *converter) convert(ctx context.Context, file *os.File, size int64, mediaType string) (converted *os.File, length int64, end *Failure, err error) {
+// conversion is a file of an old program, and what became of it.
+type conversion struct {
+	File
+	mediaType string
+
+	converted *os.File // without a name; nil: see end
+	size      int64
+	end       *Failure
+}
+
+func (c *conversion) close() {
+	if c.converted != nil {
+		c.converted.Close()
+	}
+}
+
+// convert makes files of types that readers take, within a time. The caller closes
+// all of them, after an error, too, which is none of the files'.
+func (c *converter) convert(ctx context.Context, files []*conversion, limit time.Duration) error {
 	if c.missing != "" {
-		return nil, 0, failf(ingest.StatusUnsupported, "no reader for %s: %s", mediaType, c.missing), nil
+		for _, f := range files {
+			f.end = failf(ingest.StatusUnsupported, "no reader for %s: %s", f.mediaType, c.missing)
+		}
+		return nil
 	}
 	select {
 	case c.place <- struct{}{}:
 		defer func() { <-c.place }()
 	case <-ctx.Done():
-		return nil, 0, nil, ctx.Err()
+		return ctx.Err()
 	}
-	dir, err := os.MkdirTemp(memoryFolder, workPrefix+strconv.Itoa(os.Getpid())+"-")
-	if err != nil {
-		return nil, 0, nil, fmt.Errorf("make folder for a conversion: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	if err := c.setUp(dir, file, size); err != nil {
-		return nil, 0, nil, fmt.Errorf("prepare conversion: %w", err)
-	}
-	limited, cancel := context.WithTimeout(ctx, ingest.ConvertTime)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	extension := legacyTypes[mediaType]
-	cmd := exec.CommandContext(limited, c.path, "--headless", "--norestore", "--nolockcheck", "--nodefault",
-		"-env:UserInstallation=file://"+dir+"/profile", "--convert-to", extension, "--outdir", dir+"/out", dir+"/in")
-	cmd.Env = []string{"HOME=" + dir, "TMPDIR=" + dir, "LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin", "SAL_USE_VCLPLUGIN=svp"}
-	cmd.Dir = dir
+	// It takes ten times as long to start as to convert a file. One that it dies of
+	// costs those behind it nothing but this time.
+	groups := map[string][]*conversion{}
+	for _, f := range files {
+		extension := legacyTypes[f.mediaType]
+		groups[extension] = append(groups[extension], f)
+	}
+	for extension, group := range groups {
+		if len(group) > 1 {
+			if err := c.run(limited, extension, group); err != nil {
+				return err
+			}
+		}
+		for _, f := range group {
+			if f.converted != nil {
+				continue
+			}
+			if err := c.run(limited, extension, []*conversion{f}); err != nil {
+				return err
+			}
+			switch {
+			case f.converted != nil || f.end != nil:
+			case limited.Err() != nil:
+				f.end = failf(ingest.StatusLimit, "conversion took over %gs", limit.Round(time.Second).Seconds())
+			default:
+				f.end = failf(ingest.StatusDamaged, "LibreOffice cannot read it as %s; it may need a password", f.mediaType)
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// run has files converted to one format. Those that come to nothing are left as they
+// are, except when time was up.
+func (c *converter) run(ctx context.Context, extension string, files []*conversion) error {
+	if ctx.Err() != nil {
+		for _, f := range files {
+			f.end = failf(ingest.StatusLimit, "no time was left for its conversion")
+		}
+		return nil
+	}
+	dir, err := newWorkFolder()
+	if err != nil {
+		return fmt.Errorf("make folder for a conversion: %w", err)
+	}
+	defer dir.remove()
+	if err := dir.setUp(files); err != nil {
+		return fmt.Errorf("prepare conversion: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, c.path, "--headless", "--norestore", "--nolockcheck", "--nodefault",
+		"-env:UserInstallation=file://"+dir.path("profile"), "--convert-to", extension, "--outdir", dir.path("out"))
+	for i := range files {
+		cmd.Args = append(cmd.Args, dir.path(fmt.Sprintf("in%d", i)))
+	}
+	cmd.Env = []string{"HOME=" + dir.name, "TMPDIR=" + dir.name, "LC_ALL=C.UTF-8", "PATH=/usr/bin:/bin", "SAL_USE_VCLPLUGIN=svp"}
+	cmd.Dir = dir.name
 	isolate(cmd)
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	cmd.WaitDelay = ingest.EndTime
-	if err := startUnprivileged(cmd); err != nil {
-		return nil, 0, nil, fmt.Errorf("start LibreOffice: %w", err)
+	if err := startUnprivileged(cmd); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("start LibreOffice: %w", err)
+	} else if err == nil {
+		limitErr := limitProcess(cmd.Process.Pid, map[int]uint64{
+			unix.RLIMIT_DATA: ingest.ConvertMemory, unix.RLIMIT_CPU: uint64(ingest.ConvertTime.Seconds()), unix.RLIMIT_FSIZE: ingest.MaxFileBytes, unix.RLIMIT_CORE: 0,
+		})
+		// It says that all went well when nothing did, and what went wrong in words that
+		// may repeat content.
+		_ = cmd.Wait()
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // whatever it left running
+		if limitErr != nil {
+			return limitErr
+		}
 	}
-	limitErr := limitProcess(cmd.Process.Pid, map[int]uint64{
-		unix.RLIMIT_DATA: ingest.ConvertMemory, unix.RLIMIT_CPU: uint64(ingest.ConvertTime.Seconds()), unix.RLIMIT_FSIZE: ingest.MaxFileBytes, unix.RLIMIT_CORE: 0,
-	})
-	waitErr := cmd.Wait()
-	_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // whatever it left running
-	switch {
-	case ctx.Err() != nil:
-		return nil, 0, nil, ctx.Err()
-	case limited.Err() != nil:
-		return nil, 0, failf(ingest.StatusLimit, "conversion took over %gs", ingest.ConvertTime.Seconds()), nil
-	case limitErr != nil && waitErr == nil:
-		return nil, 0, nil, limitErr
+	for i, f := range files {
+		if err := f.take(dir.path(fmt.Sprintf("out/in%d.%s", i, extension))); err != nil {
+			return err
+		}
 	}
-	// What a program that was led astray may have put there is not followed.
-	result, err := os.OpenFile(filepath.Join(dir, "out", "in."+extension), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	return nil
+}
+
+// take copies what LibreOffice wrote, if it did, into anonymous memory. A program that
+// was led astray may have put anything there, which is not followed.
+func (c *conversion) take(path string) error {
+	result, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
-		// It says so on its output, in words that may repeat content.
-		return nil, 0, failf(ingest.StatusDamaged, "LibreOffice cannot read it as %s", mediaType), nil
+		return nil
 	}
 	defer result.Close()
 	if info, err := result.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, 0, failf(ingest.StatusDamaged, "LibreOffice cannot read it as %s", mediaType), nil
+		return nil
 	}
-	return spool(result)
+	fd, err := unix.MemfdCreate("converted", unix.MFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("make memory file: %w", err)
+	}
+	memory := os.NewFile(uintptr(fd), "converted file")
+	n, err := io.Copy(memory, io.LimitReader(result, ingest.MaxFileBytes+1))
+	switch {
+	case err != nil:
+		return errors.Join(fmt.Errorf("copy converted file: %w", err), memory.Close())
+	case n > ingest.MaxFileBytes:
+		c.end = failf(ingest.StatusLimit, "converted file over %d MB", ingest.MaxFileBytes>>20)
+		return memory.Close()
+	}
+	c.converted, c.size = memory, n
+	return nil
 }
 
-// setUp makes the folder: the file, and a profile in which nothing runs that the
-// file brings along, and nothing is loaded that it links to (never: 0 in Writer, 1 in
-// Calc).
-func (c *converter) setUp(dir string, file *os.File, size int64) error {
+// workFolder is the folder of one run of LibreOffice, locked as long as its server lives.
+type workFolder struct {
+	name string
+	lock *os.File
+}
+
+func newWorkFolder() (*workFolder, error) {
+	name, err := os.MkdirTemp(memoryFolder, workPrefix)
+	if err != nil {
+		return nil, err
+	}
+	w := &workFolder{name: name}
+	if w.lock, err = lockFolder(name); err != nil {
+		w.remove()
+		return nil, err
+	}
+	return w, nil
+}
+
+// lockFolder fails if the folder is locked, or is no folder.
+func lockFolder(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (w *workFolder) path(name string) string { return filepath.Join(w.name, name) }
+
+func (w *workFolder) remove() {
+	_ = os.RemoveAll(w.name)
+	w.lock.Close()
+}
+
+// sweep removes the folders that killed servers left. If it meets one between its
+// making and its locking, that conversion fails, and its job tries again.
+func sweep() {
+	left, _ := filepath.Glob(filepath.Join(memoryFolder, workPrefix+"*"))
+	for _, name := range left {
+		if lock, err := lockFolder(name); err == nil {
+			_ = os.RemoveAll(name) // not ours, if it fails
+			lock.Close()
+		}
+	}
+}
+
+// setUp writes the files, and a profile in which nothing runs that a file brings along,
+// and nothing is loaded that it links to (never: 0 in Writer, 1 in Calc).
+func (w *workFolder) setUp(files []*conversion) error {
 	for _, d := range []string{"out", "profile/user"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+		if err := os.MkdirAll(w.path(d), 0o700); err != nil {
 			return err
 		}
 	}
@@ -158,30 +280,18 @@ func (c *converter) setUp(dir string, file *os.File, size int64) error {
 <item oor:path="/org.openoffice.Office.Calc/Content/Update"><prop oor:name="Link" oor:op="fuse"><value>1</value></prop></item>
 </oor:items>
 `
-	if err := os.WriteFile(filepath.Join(dir, "profile/user/registrymodifications.xcu"), []byte(profile), 0o600); err != nil {
+	if err := os.WriteFile(w.path("profile/user/registrymodifications.xcu"), []byte(profile), 0o600); err != nil {
 		return err
 	}
-	in, err := os.OpenFile(filepath.Join(dir, "in"), os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
+	for i, f := range files {
+		in, err := os.OpenFile(w.path(fmt.Sprintf("in%d", i)), os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(in, ioSection(f.File))
+		if err = errors.Join(err, in.Close()); err != nil {
+			return err
+		}
 	}
-	_, err = io.Copy(in, io.NewSectionReader(file, 0, size))
-	return errors.Join(err, in.Close())
-}
-
-// spool copies a file into anonymous memory.
-func spool(file *os.File) (*os.File, int64, *Failure, error) {
-	fd, err := unix.MemfdCreate("converted", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, 0, nil, fmt.Errorf("make memory file: %w", err)
-	}
-	memory := os.NewFile(uintptr(fd), "converted file")
-	n, err := io.Copy(memory, io.LimitReader(file, ingest.MaxFileBytes+1))
-	switch {
-	case err != nil:
-		return nil, 0, nil, errors.Join(fmt.Errorf("copy converted file: %w", err), memory.Close())
-	case n > ingest.MaxFileBytes:
-		return nil, 0, failf(ingest.StatusLimit, "converted file over %d MB", ingest.MaxFileBytes>>20), memory.Close()
-	}
-	return memory, n, nil, nil
+	return nil
 }

@@ -49,7 +49,7 @@ func readMail(f File, out *Output) error {
 		case strings.HasPrefix(p.ContentType, "multipart/") || len(p.Content) == 0:
 		case p.Disposition != "attachment" && p.ContentType == "text/html":
 			m.html += htmlText(string(p.Content)) + "\n"
-		case p.Disposition != "attachment" && p.FileName == "" && (p.ContentType == "text/plain" || p.ContentType == ""):
+		case p.Disposition != "attachment" && p.FileName == "" && (p.ContentType == "text/plain" || p.ContentType == "") && isText(sniff(fileOf(p.Content))):
 			m.plain += string(p.Content) + "\n"
 		case p.ContentType == "application/pgp-signature" || p.ContentType == "application/pkcs7-signature":
 		default:
@@ -105,7 +105,9 @@ func (m *message) read(called string, out *Output) error {
 			err = a.inner.read(part, out)
 		default:
 			f := fileOf(a.file)
-			if a.inline && (len(a.file) < ingest.MinPictureBytes || !out.Reads(sniff(f))) {
+			mediaType := sniff(f)
+			small := strings.HasPrefix(mediaType, "image/") && len(a.file) < ingest.MinPictureBytes
+			if a.inline && (small || !out.Reads(mediaType)) {
 				continue // a logo, a signature, what only the mail program knows
 			}
 			err = out.Inside(part, f)
@@ -142,12 +144,22 @@ func sniffOLE(f File) string {
 			if len(e.Path) > 0 {
 				continue
 			}
+			head := make([]byte, 16)
+			n, _ := io.ReadFull(e, head)
 			switch e.Name {
 			case "EncryptedPackage":
 				found = encryptedType
 				return
-			case "WordDocument":
-				found = docType
+			case "WordDocument": // [MS-DOC] 2.5.2, FibBase.fEncrypted
+				if found = docType; n == len(head) && head[11]&1 != 0 {
+					found = encryptedType
+					return
+				}
+			case "Current User": // [MS-PPT] 2.3.2, CurrentUserAtom.headerToken
+				if n == len(head) && string(head[12:]) == "\xdf\xc4\xd1\xf3" {
+					found = encryptedType
+					return
+				}
 			case "Workbook", "Book":
 				found = xlsType
 			case "PowerPoint Document", "PP40", "PP97_DUALSTORAGE":

@@ -210,6 +210,7 @@ func TestOfficeStatuses(t *testing.T) {
 		{"encrypted OpenDocument", zipOf(t, "mimetype", odtType, "META-INF/manifest.xml", "<m><encryption-data/></m>", "content.xml", "x"), "encrypted", "needs a password"},
 		{"binary workbook", zipOf(t, "xl/workbook.bin", "x"), "unsupported", "no reader for " + xlsbType},
 		{"a program", zipOf(t, "b.exe", "MZ\x00\x01\x02"), "unsupported", "page 1: unsupported: no reader for application/vnd.microsoft.portable-executable"},
+		{"a bomb among others", zipOf(t, "a.txt", "Finance", "zeros", strings.Repeat("\x00", 2<<20), "c.txt", "Division"), "partial", "page 2: limit: unpacks to over 200 times its size"},
 		{"cut off", zipOf(t, "a.txt", "Finance")[:60], "damaged", "not readable as application/zip"},
 	} {
 		if r := extract(t, p, test.content); r.Status != test.status || r.Reason != test.reason {
@@ -249,7 +250,8 @@ func TestBombs(t *testing.T) {
 		{"one text in a Word file", wordFile(t, "<w:t>"+spaces+"</w:t>"), "limit"},
 		{"spaces in a sheet", zipOf(t, "xl/workbook.xml", "<workbook>"+spaces+"</workbook>"), "limit"},
 		{"deep markup", wordFile(t, deep), "limit"},
-		{"entities", zipOf(t, "word/document.xml", laughs), "ok"}, // read as written, not expanded
+		{"entities", zipOf(t, "word/document.xml", laughs), "limit"},
+		{"an entry of 16 GB", claiming(t, workbookOf(t, []string{"<row/>"}), "xl/worksheets/s0.xml", 16<<30), "limit"},
 		{"many entries", zipOf(t, many...), "limit"},
 		{"deep groups", "{\\rtf1 " + strings.Repeat("{", 100_000), "limit"},
 		{"shared strings", workbookOf(t, nil, "xl/sharedStrings.xml", filler+strings.Repeat("<si/>", ingest.MaxSharedStrings+1)), "limit"},
@@ -268,6 +270,29 @@ func TestBombs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// claiming makes the directory of an archive say that one of its entries is so large.
+func claiming(t testing.TB, archive, name string, size uint64) string {
+	t.Helper()
+	r, err := zip.NewReader(strings.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, e := range r.File {
+		if e.Name == name {
+			e.UncompressedSize64 = size
+		}
+		if err := w.Copy(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 // numberOf writes markup with the numbers up to n.

@@ -20,7 +20,8 @@ type Output struct {
 	send    func(ingest.Page) error
 	wanted  pageSet // whose pictures; nil: the text is
 	show    func(number int, p picture) error
-	err     error // of send and show: nobody listens
+	carry   func(page int, mediaType string, f File) error
+	err     error // of send, show and carry: nobody listens
 
 	// Of the file that is being read now, which may lie in others:
 	reader string
@@ -30,6 +31,7 @@ type Output struct {
 	pages    int   // so far
 	text     int   // bytes, so far
 	inflated int64 // bytes that came out of compression, so far
+	carried  int64 // bytes of files inside for the parent, so far
 }
 
 // Page takes the next page: its text, or the reason why it has none. Number and
@@ -94,33 +96,58 @@ func (o *Output) drawing() bool { return o.wanted != nil }
 // Inside reads a file that lies in the one that is being read: an attachment, an
 // entry of an archive. Its pages come next; part, such as "attachment 2", says
 // where they are. A file that cannot be read is a page with the reason, and harms
-// nothing around it. An error is to be returned by the reader.
+// nothing around it; one that has to be converted is handed to the parent, which
+// puts its pages there. An error is to be returned by the reader.
 func (o *Output) Inside(part string, f File) error {
 	outer := *o
 	defer func() { o.reader, o.part, o.depth = outer.reader, outer.part, outer.depth }()
 	o.part, o.depth = join(outer.part, part), outer.depth+1
 
+	mediaType := sniff(f)
 	var end *Failure
-	if o.depth > ingest.MaxNesting {
+	switch {
+	case o.depth > ingest.MaxNesting:
 		end = failf(ingest.StatusLimit, "files in files over %d deep", ingest.MaxNesting)
-	} else {
-		end = o.read(f, sniff(f))
+	case legacyTypes[mediaType] != "":
+		o.part = outer.part
+		return o.forParent(part, mediaType, f)
+	default:
+		end = o.read(f, mediaType)
 	}
 	switch {
 	case o.err != nil:
 		return o.err
 	case end == nil || end.Status == ingest.StatusNoText:
 		return nil
-	case end.Status == ingest.StatusLimit:
-		// It was used up by all files together, and the next would use more of it.
+	case end.Status == ingest.StatusLimit && o.spent():
 		return end
 	}
 	o.part = outer.part
 	return o.Page(ingest.Page{Part: part, Reason: end.Error()})
 }
 
-// Reads reports whether there is a reader for a media type.
-func (o *Output) Reads(mediaType string) bool { return o.readerFor(mediaType) != nil }
+// spent reports whether something is used up of which all files inside have their share.
+func (o *Output) spent() bool {
+	return o.pages == ingest.MaxPages || o.text > ingest.MaxTextBytes || o.inflated > ingest.MaxInflatedBytes
+}
+
+// forParent makes a page of a file that is to be converted, and hands it over.
+func (o *Output) forParent(part, mediaType string, f File) error {
+	if o.carried += f.Size; o.carried > ingest.MaxInsideBytes {
+		end := failf(ingest.StatusLimit, "over %d MB of files inside to be converted", ingest.MaxInsideBytes>>20)
+		return o.Page(ingest.Page{Part: part, Reason: end.Error()})
+	}
+	err := o.Page(ingest.Page{Part: part, Reason: noReader(mediaType).Error()})
+	if err == nil && !o.drawing() {
+		o.err = o.carry(o.pages, mediaType, f)
+	}
+	return errors.Join(err, o.err)
+}
+
+// Reads reports whether files of a media type are read inside others.
+func (o *Output) Reads(mediaType string) bool {
+	return o.readerFor(mediaType) != nil || legacyTypes[mediaType] != ""
+}
 
 func (o *Output) readerFor(mediaType string) *Reader {
 	i := slices.IndexFunc(o.readers, func(r Reader) bool { return slices.Contains(r.Types, mediaType) })
@@ -158,7 +185,7 @@ func (o *Output) read(f File, mediaType string) (end *Failure) {
 	}
 	r := o.readerFor(mediaType)
 	if r == nil {
-		return failf(ingest.StatusUnsupported, "no reader for %s", mediaType)
+		return noReader(mediaType)
 	}
 	defer func() {
 		if recover() != nil {
@@ -171,6 +198,10 @@ func (o *Output) read(f File, mediaType string) (end *Failure) {
 		return end
 	}
 	return failf(ingest.StatusDamaged, "not readable as %s", mediaType)
+}
+
+func noReader(mediaType string) *Failure {
+	return failf(ingest.StatusUnsupported, "no reader for %s", mediaType)
 }
 
 func join(part, inner string) string {

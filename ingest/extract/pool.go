@@ -97,7 +97,6 @@ func NewPool(o Options) *Pool {
 		p.warm = sync.OnceValue(func() error { return warmUp(ctx, o.Cache) })
 	}
 	p.ocr, p.noOCR = newTesseract(max(o.Workers, 1))
-	p.converter = newConverter()
 	return p
 }
 
@@ -110,7 +109,8 @@ func newPool(command []string, workers int) *Pool {
 		names:   names,
 		command: command,
 		readers: newLane(workers), drawers: newLane(workers),
-		warm: func() error { return nil }, stop: func() {},
+		converter: newConverter(),
+		warm:      func() error { return nil }, stop: func() {},
 		cpu: ingest.ReaderCPU, time: ingest.ReaderTime,
 	}
 }
@@ -190,33 +190,102 @@ func (p *Pool) Extract(ctx context.Context, file *os.File, size int64) (*ingest.
 	}
 	// Without the cache children compile for themselves; it only takes longer.
 	_ = p.warm()
-	t := task{file: file, size: size, cpu: p.cpu, wall: p.time}
-	a, end, err := p.run(ctx, p.readers, &t)
+	a, end, err := p.read(ctx, &task{file: file, size: size, cpu: p.cpu, wall: p.time}, 0)
 	if err != nil {
 		return nil, err
 	}
-	mediaType := a.mediaType
-	if legacyTypes[mediaType] != "" && p.converter != nil {
-		converted, length, failure, err := p.converter.convert(ctx, file, size, mediaType)
-		if err != nil {
-			return nil, err
+	return a.reading(end), nil
+}
+
+// read reads a file and those inside it that have to be converted, depth of which it
+// lies in. They share the time of the task.
+func (p *Pool) read(ctx context.Context, t *task, depth int) (*answer, *Failure, error) {
+	a, end, err := p.run(ctx, p.readers, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	if mediaType := a.mediaType; legacyTypes[mediaType] != "" {
+		c := &conversion{File: File{t.file, t.size}, mediaType: mediaType}
+		defer c.close()
+		if err := p.convert(ctx, t, c); err != nil {
+			return nil, nil, err
 		}
-		if failure != nil {
-			return a.reading(failure), nil
+		if c.converted == nil {
+			return a, c.end, nil
 		}
-		defer converted.Close()
-		t.file, t.size = converted, length
-		if a, end, err = p.run(ctx, p.readers, &t); err != nil {
-			return nil, err
+		t.file, t.size = c.converted, c.size
+		if a, end, err = p.run(ctx, p.readers, t); err != nil {
+			return nil, nil, err
 		}
 		a.mediaType = mediaType
 	}
 	if p.ocr != nil {
-		if err := p.recognize(ctx, a, t); err != nil {
-			return nil, err
+		if err := p.recognize(ctx, a, *t); err != nil {
+			return nil, nil, err
 		}
 	}
-	return a.reading(end), nil
+	if len(a.inside) > 0 {
+		if err := p.readInside(ctx, a, t, depth+1); err != nil {
+			return nil, nil, err
+		}
+	}
+	return a, end, nil
+}
+
+// convert has files converted in the time of a task.
+func (p *Pool) convert(ctx context.Context, t *task, files ...*conversion) error {
+	defer t.spend(time.Now())
+	return p.converter.convert(ctx, files, min(t.wall, ingest.ConvertTime))
+}
+
+// readInside puts the pages of files that had to be converted where they lie.
+func (p *Pool) readInside(ctx context.Context, a *answer, t *task, depth int) error {
+	files := map[int]*conversion{} // by page
+	var all []*conversion
+	for _, e := range a.inside {
+		files[e.page] = &conversion{File: fileOf(e.file), mediaType: e.mediaType}
+		all = append(all, files[e.page])
+	}
+	defer func() {
+		for _, c := range all {
+			c.close()
+		}
+	}()
+	if depth > ingest.MaxNesting {
+		for _, c := range all {
+			c.end = failf(ingest.StatusLimit, "files in files over %d deep", ingest.MaxNesting)
+		}
+	} else if err := p.convert(ctx, t, all...); err != nil {
+		return err
+	}
+	whole := answer{mediaType: a.mediaType}
+	for _, page := range a.pages {
+		c := files[page.Number]
+		if c == nil {
+			whole.append(page)
+			continue
+		}
+		inner, end := &answer{}, c.end
+		if c.converted != nil {
+			inside := *t
+			inside.file, inside.size, inside.careful = c.converted, c.size, false
+			var err error
+			if inner, end, err = p.read(ctx, &inside, depth); err != nil {
+				return err
+			}
+			t.wall = inside.wall
+		}
+		for _, found := range inner.pages {
+			found.Part = join(page.Part, found.Part)
+			whole.append(found)
+		}
+		if end != nil && end.Status != ingest.StatusNoText {
+			page.Reason = end.Error()
+			whole.append(page)
+		}
+	}
+	*a = whole
+	return nil
 }
 
 // run has a child of a lane do a task. A child that crashes is believed only if it
@@ -234,7 +303,9 @@ func (p *Pool) run(ctx context.Context, l lane, t *task) (a *answer, end *Failur
 				return nil, nil, err
 			}
 		}
+		began := time.Now()
 		a, end, err = c.run(ctx, *t)
+		t.spend(began)
 		crashed, first := c.crashed, c.files == 1
 		if c.ended || c.files >= ingest.ReaderFiles {
 			c.stop()
@@ -253,7 +324,7 @@ func (p *Pool) run(ctx context.Context, l lane, t *task) (a *answer, end *Failur
 
 // recognize fills in the text of pages that are pictures.
 func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
-	t.wanted, t.wall = make(pageSet, pageSetBytes), p.time/2
+	t.wanted = make(pageSet, pageSetBytes)
 	left := map[int]*ingest.Page{}
 	for i := range a.pages {
 		if page := &a.pages[i]; page.NeedsOCR {
@@ -288,6 +359,7 @@ func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
 		})
 	}
 	for failures := 0; len(left) > 0; failures++ {
+		t.wall = p.time / 2 // to the first picture
 		_, end, err := p.run(ctx, p.drawers, &t)
 		if err != nil {
 			running.Wait()

@@ -314,7 +314,7 @@ func TestLanguages(t *testing.T) {
 		"English":         {line(1, 3, 95, "Finance") + line(2, 2, 20, "~") + line(3, 7, 20, "~"), "", "Finance Finance Finance\n~ ~\n~ ~ ~ ~ ~ ~ ~", "tesseract 5 eng"},
 		"Urdu":            {line(1, 12, 30, "wSS"), line(1, 12, 60, "حکومت"), strings.TrimSpace(strings.Repeat("حکومت ", 12)), "tesseract 5 urd"},
 		"letterhead":      {line(1, 2, 90, "Division") + line(2, 12, 30, "wSS"), line(1, 2, 45, "ک") + line(2, 12, 88, "ہے"), "Division Division\n" + strings.TrimSpace(strings.Repeat("ہے ", 12)), "tesseract 5 eng+urd"},
-		"not Urdu either": {line(1, 9, 90, "Division") + line(2, 12, 30, "wSS"), line(2, 12, 20, "ک"), strings.TrimSpace(strings.Repeat("Division ", 9)), "tesseract 5 eng"},
+		"not Urdu either": {line(1, 9, 90, "Division") + line(2, 12, 30, "wSS"), line(2, 12, 20, "ک"), strings.TrimSpace(strings.Repeat("Division ", 9)) + "\n" + strings.TrimSpace(strings.Repeat("wSS ", 12)), "tesseract 5 eng"},
 	} {
 		r := script(t, "cat >/dev/null\ncase $4 in\neng) cat <<'EOF'\n"+test.english+"EOF\n;;\nurd) cat <<'EOF'\n"+test.urdu+"EOF\n;;\nesac\n")
 		got, end, err := r.recognize(t.Context(), g)

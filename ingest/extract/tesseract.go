@@ -108,10 +108,6 @@ const (
 	// has over 45.
 	unsure = 50
 
-	// noise is the confidence below which a line holds next to nothing of what is written
-	// there. Single words are not judged: of the worst, some are right.
-	noise = 40
-
 	// otherWords is how many unsure words of English are read again as Urdu: a shorter
 	// text than these would hardly be found.
 	otherWords = 10
@@ -159,15 +155,15 @@ func (t *tesseract) recognition(english, urdu []textLine, confidence float64) re
 	return recognition{Text: strings.Join(texts, "\n"), Confidence: confidence, Reader: t.name() + " " + used}
 }
 
-// surer returns the lines that are no noise and that no surer line of the other
-// reading covers.
+// surer returns the lines that no surer line of the other reading covers. Even of the
+// worst that is left some words are right, and the rest is found by nobody.
 func surer(lines, others []textLine) []textLine {
 	var kept []textLine
 	for _, l := range lines {
 		covered := slices.ContainsFunc(others, func(o textLine) bool {
 			return o.confidence() > l.confidence() && 2*area(o.box.Intersect(l.box)) > min(area(o.box), area(l.box))
 		})
-		if l.confidence() >= noise && !covered {
+		if !covered {
 			kept = append(kept, l)
 		}
 	}

@@ -218,6 +218,10 @@ func serve(socket io.Writer, readers []Reader, req request) error {
 	out := &Output{
 		readers: readers, careful: req.careful, wanted: req.wanted,
 		send: func(p ingest.Page) error { return send(appendPage(nil, p)) },
+		carry: func(page int, mediaType string, f File) error {
+			b, err := readAll(f)
+			return errors.Join(err, send(fileFrame(page, mediaType, b)))
+		},
 		show: func(number int, g picture) error {
 			// Each picture has the time of its own.
 			return errors.Join(send(imageFrame(number, g)), limitCPU(uint32(ingest.RenderTime.Seconds())))

@@ -76,6 +76,12 @@ func (m *markup) next() (xml.Token, error) {
 		if n := len(m.path); n > 0 {
 			m.path = m.path[:n-1]
 		}
+	case xml.Directive:
+		// They are not expanded here; but what a program that does so shows could not be
+		// told, and no office program declares any.
+		if bytes.Contains(t, []byte("<!ENTITY")) {
+			return nil, failf(ingest.StatusLimit, "markup that declares entities")
+		}
 	}
 	return token, err
 }

@@ -13,7 +13,7 @@ import (
 
 // archive is a ZIP file, of which office files are made, that can be read
 // without being filled by it: nothing that its directory says of sizes is
-// believed.
+// believed, except that it is too much.
 type archive struct {
 	*zip.Reader
 	out    *Output
@@ -80,6 +80,9 @@ func (a *archive) file(name string) *zip.File { return a.named[entryKey(name)] }
 func (a *archive) stream(e *zip.File) (io.ReadCloser, error) {
 	if e.Flags&1 != 0 {
 		return nil, failf(ingest.StatusEncrypted, "needs a password")
+	}
+	if e.UncompressedSize64 > ingest.MaxInflatedBytes {
+		return nil, failf(ingest.StatusLimit, "an entry of over %d MB in an archive", ingest.MaxInflatedBytes>>20)
 	}
 	r, err := e.Open()
 	if err != nil {
