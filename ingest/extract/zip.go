@@ -84,17 +84,22 @@ func (a *archive) stream(e *zip.File) (io.ReadCloser, error) {
 	if e.UncompressedSize64 > ingest.MaxInflatedBytes {
 		return nil, failf(ingest.StatusLimit, "an entry of over %d MB in an archive", ingest.MaxInflatedBytes>>20)
 	}
+	packed := int64(min(e.CompressedSize64, uint64(ingest.MaxFileBytes)))
+	// The library refuses an entry that unpacks to more than its directory says.
+	if most := max(ingest.MinRatioBytes, packed*ingest.MaxRatio); e.UncompressedSize64 > uint64(most) {
+		return nil, errRatio
+	}
 	r, err := e.Open()
 	if err != nil {
 		return nil, err
 	}
-	packed := int64(min(e.CompressedSize64, uint64(ingest.MaxFileBytes)))
-	limited := &ratio{r: r, left: max(ingest.MinRatioBytes, packed*ingest.MaxRatio)}
 	return struct {
 		io.Reader
 		io.Closer
-	}{a.out.Inflate(limited), r}, nil
+	}{a.out.Inflate(r), r}, nil
 }
+
+var errRatio = failf(ingest.StatusLimit, "unpacks to over %d times its size", ingest.MaxRatio)
 
 // ratio ends a stream that becomes larger than its packed size can honestly make it.
 type ratio struct {
@@ -105,7 +110,7 @@ type ratio struct {
 func (r *ratio) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
 	if r.left -= int64(n); r.left < 0 {
-		return 0, failf(ingest.StatusLimit, "unpacks to over %d times its size", ingest.MaxRatio)
+		return 0, errRatio
 	}
 	return n, err
 }
