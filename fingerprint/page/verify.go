@@ -1,0 +1,312 @@
+package page
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// Match is a page that a picture shows.
+type Match struct {
+	// ToPage maps the picture to the page, in pixels of both.
+	ToPage Homography
+	// Matched words of the picture lie on words of the page; of InPicture words that lie on
+	// the page, and OnPage words of the page that lie in the picture.
+	Matched, InPicture, OnPage int
+	// Chance is the share of words that match where the page is shifted along its lines.
+	Chance float64
+}
+
+// Agreement is the share of words that match, of those of both that could. A word that is
+// cut off may match as well.
+func (m *Match) Agreement() float64 {
+	return min(2*float64(m.Matched)/float64(max(m.InPicture+m.OnPage, 1)), 1)
+}
+
+// Expected is how many pages that the picture does not show would match as well by
+// accident, of all those that were tried: words that lie on words where lines lie on
+// lines, at random (binomial tail; Chernoff's bound of it).
+func (m *Match) Expected() float64 {
+	const tried = maxCandidates * maxHypotheses
+	n, k := float64(m.InPicture), float64(m.Matched)
+	p := math.Max(m.Chance, leastChance)
+	share := k / math.Max(n, 1)
+	if share <= p {
+		return tried
+	}
+	if share >= 1 {
+		return tried * math.Pow(p, n)
+	}
+	divergence := share*math.Log(share/p) + (1-share)*math.Log((1-share)/(1-p))
+	return tried * math.Exp(-n*divergence)
+}
+
+// leastChance is the least share of words that is taken to match by accident. A guess has
+// been fitted to the words, and shifts are not.
+const leastChance = 0.35
+
+type pair struct{ q, p int32 }
+
+// maxHypotheses is how many hits are tried as the place of the page.
+const maxHypotheses = 40
+
+// maxGuesses bounds the hits that are compared with each other. A page in full view has
+// about as many; one of dots or boxes has a hundred thousand.
+const maxGuesses = 1500
+
+// Verify finds out whether the picture shows a page, given what they have in common.
+func (q *Query) Verify(s *Sheet, hits []Hit) (best Match, found bool) {
+	type coded struct {
+		word    int32
+		pattern uint8
+	}
+	var index []coded
+	s.layout.codes(func(c *code) { index = append(index, coded{c.word, uint8(c.pattern)}) })
+
+	// Hits of the same words are one, and each is a guess where the page is.
+	type guess struct {
+		turn    uint8
+		pairs   []pair
+		to      similarity
+		q, p    Point
+		support int
+	}
+	seen := map[[3]int32]bool{}
+	var guesses []guess
+	var a, b code
+	for _, h := range hits {
+		if len(guesses) == maxGuesses {
+			break
+		}
+		ask := q.asks[h.ask]
+		if int(h.index) >= len(index) || index[h.index].pattern != ask.pattern {
+			continue // another hash by accident
+		}
+		w := index[h.index].word
+		key := [3]int32{ask.word, w, int32(ask.turn)}
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
+		pattern := patterns[ask.pattern]
+		if !q.layouts[ask.turn].code(&a, ask.word, pattern) || !s.layout.code(&b, w, pattern) {
+			continue
+		}
+		g := guess{turn: ask.turn, q: q.layouts[0].points[ask.word], p: s.layout.points[w]}
+		for k := range a.members {
+			g.pairs = append(g.pairs, pair{a.members[k], b.members[k]})
+		}
+		var ok bool
+		if g.to, ok = fitSimilarity(q.layouts[0].points, s.layout.points, g.pairs); ok {
+			guesses = append(guesses, g)
+		}
+	}
+	if len(guesses) == 0 {
+		return best, false
+	}
+	unit := s.layout.unit
+	for i := range guesses {
+		g := &guesses[i]
+		for j := range guesses {
+			o := &guesses[j]
+			if o.turn == g.turn && g.to.agrees(&o.to) {
+				d := math.Hypot(o.p.X-g.p.X, o.p.Y-g.p.Y)
+				at := g.to.apply(o.q)
+				if math.Hypot(at.X-o.p.X, at.Y-o.p.Y) < unit+0.15*d {
+					g.support++
+				}
+			}
+		}
+	}
+	order := make([]int, len(guesses))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(guesses[j].support, guesses[i].support) })
+	tried := 0
+	for _, i := range order {
+		g := &guesses[i]
+		if tried == maxHypotheses || tried > 0 && g.support == 1 && tried > 6 {
+			break
+		}
+		// What the best so far explains needs no other try.
+		if tried > 0 && best.Matched > 0 {
+			at := best.ToPage.Apply(g.q)
+			if math.Hypot(at.X-g.p.X, at.Y-g.p.Y) < 2*unit {
+				continue
+			}
+		}
+		tried++
+		pairs := slices.Clone(g.pairs)
+		for j := range guesses {
+			o := &guesses[j]
+			if j != i && o.turn == g.turn && g.to.agrees(&o.to) {
+				d := math.Hypot(o.p.X-g.p.X, o.p.Y-g.p.Y)
+				at := g.to.apply(o.q)
+				if d < 12*unit && math.Hypot(at.X-o.p.X, at.Y-o.p.Y) < unit {
+					pairs = append(pairs, o.pairs...)
+				}
+			}
+		}
+		if m, ok := q.grow(s, pairs); ok && m.Agreement()*float64(m.Matched) > best.Agreement()*float64(best.Matched) {
+			best = m
+			if best.Agreement() > 0.7 && best.Matched > 60 {
+				break
+			}
+		}
+	}
+	return best, best.Matched > 0
+}
+
+// grow extends a guess from a few words to all of the picture.
+func (q *Query) grow(s *Sheet, pairs []pair) (m Match, ok bool) {
+	points, unit := q.layouts[0].points, s.layout.unit
+	to, ok := fitAffine(points, s.layout.points, pairs)
+	if !ok {
+		return m, false
+	}
+	box := boundsOf(points, pairs)
+	whole := false
+	for round := range 14 {
+		grownX, grownY := 0.35*(box.right-box.left)+3*q.layouts[0].unit, 0.35*(box.bottom-box.top)+3*q.layouts[0].unit
+		box = bounds{box.left - grownX, box.top - grownY, box.right + grownX, box.bottom + grownY}
+		next := q.nearest(s, &to, box, 0.8*unit)
+		if len(next) < 8 {
+			return m, false
+		}
+		var fitted Homography
+		if len(next) < 24 {
+			fitted, ok = fitAffine(points, s.layout.points, next)
+		} else {
+			fitted, ok = fitRobust(points, s.layout.points, next, 0.4*unit)
+		}
+		if !ok || !sane(&fitted, box) {
+			return m, false
+		}
+		to = fitted
+		if whole && round > 2 {
+			break
+		}
+		whole = box.left <= 0 && box.top <= 0 && box.right >= q.Width && box.bottom >= q.Height
+		now := boundsOf(points, next)
+		if !whole {
+			box = now
+		}
+	}
+	m = Match{ToPage: to}
+	all := bounds{0, 0, q.Width, q.Height}
+	m.Matched = len(q.nearest(s, &to, all, 0.4*unit))
+	back, ok := to.Inverse()
+	if !ok {
+		return m, false
+	}
+	// Words at the edges may be cut off.
+	text := boundsOfAll(s.layout.points)
+	margin := 2 * unit
+	for _, p := range points {
+		at := to.Apply(p)
+		if at.X > text.left-margin && at.X < text.right+margin && at.Y > text.top-margin && at.Y < text.bottom+margin {
+			m.InPicture++
+		}
+	}
+	edge := q.layouts[0].unit * 1.5
+	for _, p := range s.layout.points {
+		at := back.Apply(p)
+		if at.X > edge && at.X < q.Width-edge && at.Y > edge && at.Y < q.Height-edge {
+			m.OnPage++
+		}
+	}
+	// How many words match by accident where lines lie on lines.
+	sin, cos := math.Sincos(s.layout.angle)
+	sum := 0
+	shifts := [...]float64{-7.3, -4.1, -2.2, 2.2, 4.1, 7.3}
+	for _, d := range shifts {
+		shift := Homography{1, 0, d * unit * cos, 0, 1, d * unit * sin, 0, 0, 1}
+		moved := shift.Mul(&to)
+		sum += len(q.nearest(s, &moved, all, 0.4*unit))
+	}
+	m.Chance = float64(sum) / float64(len(shifts)) / float64(max(m.InPicture, 1))
+	return m, true
+}
+
+type bounds struct{ left, top, right, bottom float64 }
+
+func boundsOf(points []Point, pairs []pair) bounds {
+	b := bounds{math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)}
+	for _, p := range pairs {
+		b.include(points[p.q])
+	}
+	return b
+}
+
+func boundsOfAll(points []Point) bounds {
+	b := bounds{math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)}
+	for _, p := range points {
+		b.include(p)
+	}
+	return b
+}
+
+func (b *bounds) include(p Point) {
+	b.left, b.right = math.Min(b.left, p.X), math.Max(b.right, p.X)
+	b.top, b.bottom = math.Min(b.top, p.Y), math.Max(b.bottom, p.Y)
+}
+
+func (b bounds) holds(p Point) bool {
+	return p.X >= b.left && p.X <= b.right && p.Y >= b.top && p.Y <= b.bottom
+}
+
+// nearest returns the pairs of words that lie on each other, each the nearest of the
+// other, within a distance on the page.
+func (q *Query) nearest(s *Sheet, to *Homography, within bounds, distance float64) []pair {
+	l := s.layout
+	sin, cos := math.Sincos(l.angle)
+	type claim struct {
+		q int32
+		d float64
+	}
+	claims := map[int32]claim{}
+	for i, p := range q.layouts[0].points {
+		if !within.holds(p) {
+			continue
+		}
+		at := to.Apply(p)
+		along, across := at.X*cos+at.Y*sin, at.Y*cos-at.X*sin
+		if !(math.Abs(along) < 1e6 && math.Abs(across) < 1e6) {
+			continue
+		}
+		best, found := distance, int32(-1)
+		l.around(along, across, distance, distance, func(j int32) {
+			if d := math.Hypot(l.along[j]-along, l.across[j]-across); d < best {
+				best, found = d, j
+			}
+		})
+		if found >= 0 {
+			if c, taken := claims[found]; !taken || best < c.d {
+				claims[found] = claim{int32(i), best}
+			}
+		}
+	}
+	pairs := make([]pair, 0, len(claims))
+	for p, c := range claims {
+		pairs = append(pairs, pair{c.q, p})
+	}
+	slices.SortFunc(pairs, func(a, b pair) int { return cmp.Compare(a.q, b.q) })
+	return pairs
+}
+
+// sane reports whether a map keeps its sense and a size that can be seen over a part of the
+// picture.
+func sane(h *Homography, b bounds) bool {
+	for _, p := range []Point{{b.left, b.top}, {b.right, b.top}, {b.right, b.bottom}, {b.left, b.bottom}} {
+		w := h[6]*p.X + h[7]*p.Y + h[8]
+		// The determinant of the derivative.
+		at := h.Apply(p)
+		a, c := (h[0]-h[6]*at.X)/w, (h[1]-h[7]*at.X)/w
+		d, e := (h[3]-h[6]*at.Y)/w, (h[4]-h[7]*at.Y)/w
+		if det := a*e - c*d; !(det > 0.01 && det < 400) {
+			return false
+		}
+	}
+	return true
+}
