@@ -53,7 +53,6 @@ func oldFile(t *testing.T, extension, filter, html string) string {
 // lies, and nothing is left in its folder.
 func TestLegacy(t *testing.T) {
 	p := testPool(t, 1)
-	p.time = ingest.ReaderTime
 	realLibreOffice(t, p)
 	doc := oldFile(t, "doc", "MS Word 97", "<html><body><p>The Finance Division conveys its concurrence</p></body></html>")
 	xls := oldFile(t, "xls", "MS Excel 97", "<html><body><table><tr><td>Grant of the Finance Division</td></tr></table></body></html>")

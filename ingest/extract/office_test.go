@@ -222,7 +222,6 @@ func TestOfficeStatuses(t *testing.T) {
 // TestBombs: what unpacks to more than anybody wrote ends in a limit, soon.
 func TestBombs(t *testing.T) {
 	p := testPool(t, 1)
-	p.cpu = ingest.ReaderCPU
 	nested := "Finance"
 	for range ingest.MaxNesting + 2 {
 		nested = zipOf(t, "x.zip", nested)

@@ -22,7 +22,6 @@ func testPool(t testing.TB, workers int) *Pool {
 	t.Helper()
 	before := descriptors(t)
 	p := NewPool(Options{Cache: UserCache(), Workers: workers})
-	p.cpu, p.time = time.Second, 10*time.Second
 	t.Cleanup(func() {
 		if err := p.Close(); err != nil {
 			t.Error(err)
@@ -113,7 +112,6 @@ func TestStatuses(t *testing.T) {
 		{"panic after page", hostile("page panic"), "partial", "after page 1: not readable as application/x-archive", 1},
 		{"error", hostile("error"), "damaged", "not readable as application/x-archive", 0},
 		{"exit", hostile("exit"), "damaged", "reader ended: exit status 7", 0},
-		{"loop", hostile("loop"), "limit", "processor time limit of 1s", 0},
 		{"recurse", hostile("recurse"), "limit", "reader ended: stack overflow", 0},
 		{"recurse after pages", hostile("page page recurse"), "partial", "after page 2: reader ended: stack overflow", 2},
 		{"bomb", hostile("bomb"), "limit", "reader ended: out of memory", 0},
@@ -149,6 +147,18 @@ func TestCrashIsNotOfEarlierFiles(t *testing.T) {
 	p.readers <- c
 	if r := extract(t, p, "Finance Division"); r.Status != ingest.StatusOK {
 		t.Errorf("after its child was killed between files: %s, %s", r.Status, r.Reason)
+	}
+}
+
+func TestProcessorTime(t *testing.T) {
+	p := testPool(t, 1)
+	p.cpu = time.Second
+	r := extract(t, p, hostile("page loop"))
+	if r.Status != ingest.StatusPartial || r.Reason != "after page 1: processor time limit of 1s" {
+		t.Errorf("got %s, %q", r.Status, r.Reason)
+	}
+	if r := extract(t, p, "Finance Division"); r.Status != ingest.StatusOK {
+		t.Errorf("afterwards: %s, %q", r.Status, r.Reason)
 	}
 }
 
