@@ -60,6 +60,17 @@ func (l *layout) code(c *code, i int32, p pattern) bool {
 	c.members = m
 	start, length := l.along[i], l.along[m[p.line-1]]-l.along[i]
 	scale := stepsPerWord * float64(p.line-1) / length
+	regular := true
+	for k := 1; k < len(m); k++ {
+		if k == p.line || k == p.line+p.below {
+			continue // the first of another line
+		}
+		step := (l.along[m[k]] - l.along[m[k-1]]) * scale
+		regular = regular && math.Abs(step-stepsPerWord) < 1
+	}
+	if regular {
+		return false // dots, boxes, a table: as everywhere
+	}
 	c.places = c.places[:0]
 	for k, j := range m {
 		if k != 0 && k != p.line-1 { // those are 0 and 1 by definition

@@ -17,7 +17,8 @@
 // those that follow it on its line, and some that follow the nearest in the lines above
 // and below, in the ways listed in patterns. Where they begin and end decides nothing; where
 // their middles are, along the line and in units of the distance from the first to the
-// last, is rounded to steps, and the steps are hashed. Those ratios do not change when
+// last, is rounded to steps, and the steps are hashed; what stands at regular distances, as dots
+// and boxes do, is no code. Those ratios do not change when
 // the page is moved, turned, scaled or sheared, and hardly when it is seen from the side.
 //
 // To find documents by sequences of distances on lines is old (Hull, "Document image
