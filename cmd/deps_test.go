@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"ingest":                      {"fingerprint", "storage"},
 	"ingest/source":               {"ingest"},
 	"ingest/source/sourcetest":    {},
-	"ingest/extract":              {"fingerprint", "ingest"},
+	"ingest/extract":              {"fingerprint", "fingerprint/page", "ingest"},
 	"api":                         {"api/auth", "fingerprint", "fingerprint/match", "storage"},
 	"api/auth":                    {"storage"},
 	"api/client":                  {},

@@ -396,16 +396,19 @@ func (r *Registrar) spool(ctx context.Context, f File) (file *os.File, size int6
 }
 
 // Spool copies content into anonymous memory, at most MaxFileBytes of it, and
-// into sum on the way. The error is of kind [ErrTooLarge] if there is more.
+// into sum on the way, if that is not nil. The error is of kind [ErrTooLarge] if there
+// is more.
 func Spool(content io.Reader, sum hash.Hash) (*os.File, int64, []byte, error) {
 	fd, err := unix.MemfdCreate("sealprint", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, 0, nil, fmt.Errorf("make memory file: %w", err)
 	}
 	file := os.NewFile(uintptr(fd), "memory file "+strconv.Itoa(fd))
-	// The writer side is wrapped so that the copy goes through the hash instead of
-	// being handed to the kernel as a whole.
-	size, err := io.Copy(io.MultiWriter(struct{ io.Writer }{file}, sum), io.LimitReader(content, MaxFileBytes+1))
+	var to io.Writer = file
+	if sum != nil {
+		to = io.MultiWriter(file, sum)
+	}
+	size, err := io.Copy(to, io.LimitReader(content, MaxFileBytes+1))
 	switch {
 	case err != nil:
 		file.Close()
@@ -414,7 +417,11 @@ func Spool(content io.Reader, sum hash.Hash) (*os.File, int64, []byte, error) {
 		file.Close()
 		return nil, 0, nil, ErrTooLarge
 	}
-	return file, size, sum.Sum(nil), nil
+	var digest []byte
+	if sum != nil {
+		digest = sum.Sum(nil)
+	}
+	return file, size, digest, nil
 }
 
 // title is what a document is called if nobody said.

@@ -23,7 +23,7 @@ func (r *Registrar) Read(ctx context.Context, content io.Reader, size int64) (*R
 		return nil, err
 	}
 	defer r.budget.Release(weight)
-	file, size, _, err := Spool(content, sha256.New())
+	file, size, _, err := Spool(content, nil)
 	if errors.Is(err, ErrTooLarge) {
 		return &Reading{Status: StatusLimit, Reason: tooLarge}, nil
 	}

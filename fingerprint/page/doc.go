@@ -26,10 +26,9 @@
 // hashing places in a frame that some points give is geometric hashing (Lamdan and
 // Wolfson, 1988). What is hashed here follows the order of reading; it is no choice of
 // subsets from the nearest neighbors of a point, as in locally likely arrangement hashing,
-// which needs three times as many hashes a page for the same.
+// which takes thousands of hashes a page.
 //
-// A page of a thousand characters and more has some hundreds of codes, and a picture of it
-// shares a third of them, a photograph a tenth. The hashes of a registered page are kept
+// A page of a thousand characters and more has some hundreds of codes. The hashes of a registered page are kept
 // once; for a picture those are asked for, too, that its codes would have if the places
 // nearest to another step were in it ([Query.Hashes]).
 //

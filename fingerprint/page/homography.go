@@ -10,9 +10,6 @@ type Point struct{ X, Y float64 }
 // Computer Vision", 2004, section 2.3).
 type Homography [9]float64
 
-// Identity leaves everything where it is.
-var Identity = Homography{1, 0, 0, 0, 1, 0, 0, 0, 1}
-
 // Apply maps a point. Points at infinity become NaN or infinite.
 func (h *Homography) Apply(p Point) Point {
 	w := h[6]*p.X + h[7]*p.Y + h[8]
@@ -151,13 +148,25 @@ func (s *similarity) agrees(o *similarity) bool {
 	return s.a*o.a+s.b*o.b > 0.95*n*m // 18 degrees
 }
 
-func fitSimilarity(from, to []Point, pairs []pair) (s similarity, ok bool) {
-	var fx, fy, tx, ty float64
-	n := float64(len(pairs))
+// ends returns the points of pairs.
+func ends(from, to []Point, pairs []pair) (a, b []Point) {
+	for _, p := range pairs {
+		a, b = append(a, from[p.q]), append(b, to[p.p])
+	}
+	return a, b
+}
+
+// middles returns the means of the points of pairs.
+func middles(from, to []Point, pairs []pair) (fx, fy, tx, ty float64) {
 	for _, p := range pairs {
 		fx, fy, tx, ty = fx+from[p.q].X, fy+from[p.q].Y, tx+to[p.p].X, ty+to[p.p].Y
 	}
-	fx, fy, tx, ty = fx/n, fy/n, tx/n, ty/n
+	n := float64(len(pairs))
+	return fx / n, fy / n, tx / n, ty / n
+}
+
+func fitSimilarity(from, to []Point, pairs []pair) (s similarity, ok bool) {
+	fx, fy, tx, ty := middles(from, to, pairs)
 	var a, b, d float64
 	for _, p := range pairs {
 		x, y, u, v := from[p.q].X-fx, from[p.q].Y-fy, to[p.p].X-tx, to[p.p].Y-ty
@@ -178,12 +187,7 @@ func fitAffine(from, to []Point, pairs []pair) (h Homography, ok bool) {
 		return h, false
 	}
 	h = Homography{s.a, -s.b, s.x, s.b, s.a, s.y, 0, 0, 1}
-	var fx, fy, tx, ty float64
-	n := float64(len(pairs))
-	for _, p := range pairs {
-		fx, fy, tx, ty = fx+from[p.q].X, fy+from[p.q].Y, tx+to[p.p].X, ty+to[p.p].Y
-	}
-	fx, fy, tx, ty = fx/n, fy/n, tx/n, ty/n
+	fx, fy, tx, ty := middles(from, to, pairs)
 	var xx, xy, yy, xu, yu, xv, yv float64
 	for _, p := range pairs {
 		x, y, u, v := from[p.q].X-fx, from[p.q].Y-fy, to[p.p].X-tx, to[p.p].Y-ty
@@ -201,10 +205,7 @@ func fitAffine(from, to []Point, pairs []pair) (h Homography, ok bool) {
 
 // fitRobust fits a homography, and once more to what lies within a distance of it.
 func fitRobust(from, to []Point, pairs []pair, distance float64) (h Homography, ok bool) {
-	var a, b []Point
-	for _, p := range pairs {
-		a, b = append(a, from[p.q]), append(b, to[p.p])
-	}
+	a, b := ends(from, to, pairs)
 	if h, ok = Fit(a, b); !ok {
 		return h, false
 	}

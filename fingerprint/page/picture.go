@@ -8,3 +8,13 @@ type Picture struct {
 
 // NewPicture returns a black picture.
 func NewPicture(w, h int) Picture { return Picture{w, h, make([]byte, w*h)} }
+
+// Shrink returns the picture in a size that is not larger: each pixel is the mean of what
+// it covers.
+func (p Picture) Shrink(w, h int) Picture {
+	out := NewPicture(w, h)
+	for i, v := range p.reduced(w, h).v {
+		out.Pix[i] = byte(min(v+0.5, 255))
+	}
+	return out
+}

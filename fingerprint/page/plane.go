@@ -17,32 +17,10 @@ func newPlane(w, h int) plane { return plane{w, h, make([]float32, w*h)} }
 // what lies between pixels.
 func (p Picture) scaled(scale float64) plane {
 	w, h := max(int(float64(p.W)*scale+0.5), 1), max(int(float64(p.H)*scale+0.5), 1)
-	out := newPlane(w, h)
 	if w <= p.W && h <= p.H {
-		columns, rows := spread(p.W, w), spread(p.H, h)
-		narrow, sum, next := make([]float32, w+1), make([]float32, w+1), make([]float32, w+1)
-		at := 0
-		for y := range p.H {
-			clear(narrow)
-			for x, v := range p.Pix[y*p.W:][:p.W] {
-				c := &columns[x]
-				narrow[c.to] += float32(v) * c.first
-				narrow[c.to+1] += float32(v) * c.second
-			}
-			r := rows[y]
-			if r.to != at {
-				copy(out.v[at*w:][:w], sum)
-				sum, next, at = next, sum, r.to
-				clear(next)
-			}
-			for x, v := range narrow {
-				sum[x] += v * r.first
-				next[x] += v * r.second
-			}
-		}
-		copy(out.v[at*w:][:w], sum)
-		return out
+		return p.reduced(w, h)
 	}
+	out := newPlane(w, h)
 	columns, rows := places(p.W, w), places(p.H, h)
 	for y, r := range rows {
 		a, b := p.Pix[r.at*p.W:][:p.W], p.Pix[min(r.at+1, p.H-1)*p.W:][:p.W]
@@ -54,6 +32,35 @@ func (p Picture) scaled(scale float64) plane {
 			to[x] = above + (below-above)*r.way
 		}
 	}
+	return out
+}
+
+// reduced returns the picture in a smaller size: each pixel is the mean of what it covers,
+// parts of pixels counted as parts, or strokes would be of uneven width.
+func (p Picture) reduced(w, h int) plane {
+	out := newPlane(w, h)
+	columns, rows := spread(p.W, w), spread(p.H, h)
+	narrow, sum, next := make([]float32, w+1), make([]float32, w+1), make([]float32, w+1)
+	at := 0
+	for y := range p.H {
+		clear(narrow)
+		for x, v := range p.Pix[y*p.W:][:p.W] {
+			c := &columns[x]
+			narrow[c.to] += float32(v) * c.first
+			narrow[c.to+1] += float32(v) * c.second
+		}
+		r := rows[y]
+		if r.to != at {
+			copy(out.v[at*w:][:w], sum)
+			sum, next, at = next, sum, r.to
+			clear(next)
+		}
+		for x, v := range narrow {
+			sum[x] += v * r.first
+			next[x] += v * r.second
+		}
+	}
+	copy(out.v[at*w:][:w], sum)
 	return out
 }
 

@@ -92,7 +92,6 @@ func (q *Query) Candidates(postings func(i int) (list []Posting, total int)) []C
 	type tally struct {
 		votes float64
 		last  int // ask that voted last, by turn, pattern and word
-		hits  int
 	}
 	tallies := map[uint32]*tally{}
 	for i := range q.hashes {
@@ -108,7 +107,6 @@ func (q *Query) Candidates(postings func(i int) (list []Posting, total int)) []C
 				t = &tally{}
 				tallies[p.Page] = t
 			}
-			t.hits++
 			if t.last != id {
 				t.last = id
 				t.votes += 1 / (1 + math.Log2(float64(total)))

@@ -54,6 +54,25 @@ const maxHypotheses = 40
 // about as many; one of dots or boxes has a hundred thousand.
 const maxGuesses = 1500
 
+// guess is where the page lies, by a code that both have.
+type guess struct {
+	turn    uint8
+	pairs   []pair
+	to      similarity
+	q, p    Point // the word in the picture and on the page
+	support int   // how many guesses agree, itself included
+}
+
+// foresees returns how far off another guess is from where this one expects it on the page,
+// and how far apart they are; ok is false if they scale or turn differently.
+func (g *guess) foresees(o *guess) (off, apart float64, ok bool) {
+	if o.turn != g.turn || !g.to.agrees(&o.to) {
+		return 0, 0, false
+	}
+	at := g.to.apply(o.q)
+	return math.Hypot(at.X-o.p.X, at.Y-o.p.Y), math.Hypot(o.p.X-g.p.X, o.p.Y-g.p.Y), true
+}
+
 // Verify finds out whether the picture shows a page, given what they have in common.
 func (q *Query) Verify(s *Sheet, hits []Hit) (best Match, found bool) {
 	type coded struct {
@@ -63,14 +82,7 @@ func (q *Query) Verify(s *Sheet, hits []Hit) (best Match, found bool) {
 	var index []coded
 	s.layout.codes(func(c *code) { index = append(index, coded{c.word, uint8(c.pattern)}) })
 
-	// Hits of the same words are one, and each is a guess where the page is.
-	type guess struct {
-		turn    uint8
-		pairs   []pair
-		to      similarity
-		q, p    Point
-		support int
-	}
+	// Hits of the same words are one.
 	seen := map[[3]int32]bool{}
 	var guesses []guess
 	var a, b code
@@ -109,12 +121,8 @@ func (q *Query) Verify(s *Sheet, hits []Hit) (best Match, found bool) {
 		g := &guesses[i]
 		for j := range guesses {
 			o := &guesses[j]
-			if o.turn == g.turn && g.to.agrees(&o.to) {
-				d := math.Hypot(o.p.X-g.p.X, o.p.Y-g.p.Y)
-				at := g.to.apply(o.q)
-				if math.Hypot(at.X-o.p.X, at.Y-o.p.Y) < unit+0.15*d {
-					g.support++
-				}
+			if off, apart, ok := g.foresees(o); ok && off < unit+0.15*apart {
+				g.support++
 			}
 		}
 	}
@@ -140,12 +148,8 @@ func (q *Query) Verify(s *Sheet, hits []Hit) (best Match, found bool) {
 		pairs := slices.Clone(g.pairs)
 		for j := range guesses {
 			o := &guesses[j]
-			if j != i && o.turn == g.turn && g.to.agrees(&o.to) {
-				d := math.Hypot(o.p.X-g.p.X, o.p.Y-g.p.Y)
-				at := g.to.apply(o.q)
-				if d < 12*unit && math.Hypot(at.X-o.p.X, at.Y-o.p.Y) < unit {
-					pairs = append(pairs, o.pairs...)
-				}
+			if off, apart, ok := g.foresees(o); ok && j != i && apart < 12*unit && off < unit {
+				pairs = append(pairs, o.pairs...)
 			}
 		}
 		if m, ok := q.grow(s, pairs); ok && m.Agreement()*float64(m.Matched) > best.Agreement()*float64(best.Matched) {
@@ -165,7 +169,8 @@ func (q *Query) grow(s *Sheet, pairs []pair) (m Match, ok bool) {
 	if !ok {
 		return m, false
 	}
-	box := boundsOf(points, pairs)
+	from, _ := ends(points, s.layout.points, pairs)
+	box := boundsOf(from)
 	whole := false
 	for round := range 14 {
 		grownX, grownY := 0.35*(box.right-box.left)+3*q.layouts[0].unit, 0.35*(box.bottom-box.top)+3*q.layouts[0].unit
@@ -188,9 +193,9 @@ func (q *Query) grow(s *Sheet, pairs []pair) (m Match, ok bool) {
 			break
 		}
 		whole = box.left <= 0 && box.top <= 0 && box.right >= q.Width && box.bottom >= q.Height
-		now := boundsOf(points, next)
 		if !whole {
-			box = now
+			from, _ := ends(points, s.layout.points, next)
+			box = boundsOf(from)
 		}
 	}
 	m = Match{ToPage: to}
@@ -201,7 +206,7 @@ func (q *Query) grow(s *Sheet, pairs []pair) (m Match, ok bool) {
 		return m, false
 	}
 	// Words at the edges may be cut off.
-	text := boundsOfAll(s.layout.points)
+	text := boundsOf(s.layout.points)
 	margin := 2 * unit
 	for _, p := range points {
 		at := to.Apply(p)
@@ -231,25 +236,13 @@ func (q *Query) grow(s *Sheet, pairs []pair) (m Match, ok bool) {
 
 type bounds struct{ left, top, right, bottom float64 }
 
-func boundsOf(points []Point, pairs []pair) bounds {
-	b := bounds{math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)}
-	for _, p := range pairs {
-		b.include(points[p.q])
-	}
-	return b
-}
-
-func boundsOfAll(points []Point) bounds {
+func boundsOf(points []Point) bounds {
 	b := bounds{math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)}
 	for _, p := range points {
-		b.include(p)
+		b.left, b.right = math.Min(b.left, p.X), math.Max(b.right, p.X)
+		b.top, b.bottom = math.Min(b.top, p.Y), math.Max(b.bottom, p.Y)
 	}
 	return b
-}
-
-func (b *bounds) include(p Point) {
-	b.left, b.right = math.Min(b.left, p.X), math.Max(b.right, p.X)
-	b.top, b.bottom = math.Min(b.top, p.Y), math.Max(b.bottom, p.Y)
 }
 
 func (b bounds) holds(p Point) bool {

@@ -105,7 +105,7 @@ type answer struct {
 	pages     []ingest.Page
 	bytes     int        // of text
 	inside    []embedded // by page
-	carried   int64      // bytes of them
+	carried   int        // bytes of them
 }
 
 // embedded is a file inside another that the parent has converted. Instead of it there is
@@ -127,7 +127,7 @@ func fileFrame(page int, mediaType string, b []byte) []byte {
 func (a *answer) read(r io.Reader) (*Failure, error) {
 	const overhead = 2*(2+ingest.MaxLabelBytes) + 4
 	for {
-		left := max(ingest.MaxTextBytes-a.bytes, ingest.MaxInsideBytes-int(a.carried))
+		left := max(ingest.MaxTextBytes-a.bytes, ingest.MaxInsideBytes-a.carried)
 		kind, body, err := readFrame(r, overhead+left)
 		if err != nil {
 			return nil, err
@@ -161,7 +161,7 @@ func (a *answer) addFile(body []byte) error {
 		return errFrame
 	}
 	e := embedded{page: int(binary.BigEndian.Uint32(rest)), mediaType: l[0], file: rest[4:]}
-	a.carried += int64(len(e.file))
+	a.carried += len(e.file)
 	if a.lastPage() == 0 || e.page != a.lastPage() || legacyTypes[e.mediaType] == "" || a.carried > ingest.MaxInsideBytes {
 		return errFrame
 	}

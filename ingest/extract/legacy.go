@@ -197,20 +197,14 @@ func (c *conversion) take(path string) error {
 	if info, err := result.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil
 	}
-	fd, err := unix.MemfdCreate("converted", unix.MFD_CLOEXEC)
-	if err != nil {
-		return fmt.Errorf("make memory file: %w", err)
-	}
-	memory := os.NewFile(uintptr(fd), "converted file")
-	n, err := io.Copy(memory, io.LimitReader(result, ingest.MaxFileBytes+1))
-	switch {
-	case err != nil:
-		return errors.Join(fmt.Errorf("copy converted file: %w", err), memory.Close())
-	case n > ingest.MaxFileBytes:
+	c.converted, c.size, _, err = ingest.Spool(result, nil)
+	if errors.Is(err, ingest.ErrTooLarge) {
 		c.end = failf(ingest.StatusLimit, "converted file over %d MB", ingest.MaxFileBytes>>20)
-		return memory.Close()
+		return nil
 	}
-	c.converted, c.size = memory, n
+	if err != nil {
+		return fmt.Errorf("copy converted file: %w", err)
+	}
 	return nil
 }
 

@@ -105,10 +105,8 @@ func (m *message) read(called string, out *Output) error {
 			err = a.inner.read(part, out)
 		default:
 			f := fileOf(a.file)
-			mediaType := sniff(f)
-			small := strings.HasPrefix(mediaType, "image/") && len(a.file) < ingest.MinPictureBytes
-			if a.inline && (small || !out.Reads(mediaType)) {
-				continue // a logo, a signature, what only the mail program knows
+			if a.inline && isOrnament(f, out) {
+				continue
 			}
 			err = out.Inside(part, f)
 		}
@@ -117,6 +115,13 @@ func (m *message) read(called string, out *Output) error {
 		}
 	}
 	return nil
+}
+
+// isOrnament reports whether what stands in a mail is a logo, or a signature that only mail
+// programs know.
+func isOrnament(f File, out *Output) bool {
+	mediaType := sniff(f)
+	return strings.HasPrefix(mediaType, "image/") && f.Size < ingest.MinPictureBytes || !out.Reads(mediaType)
 }
 
 // OLE2 is the container of Office files before 2007, of Outlook mails, and of

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/ingest"
 )
 
@@ -446,50 +447,5 @@ func rescale(g gray, height int) gray {
 	return out
 }
 
-// shrink makes a picture smaller; each pixel is the mean of what it covers, parts of
-// pixels counted as parts: strokes would be of uneven width otherwise.
-func shrink(g gray, w, h int) gray {
-	out := gray{w, h, make([]byte, w*h)}
-	columns, rows := spread(g.W, w), spread(g.H, h)
-	sums := make([]float32, (h+1)*(w+1)) // what falls beyond the last has no weight
-	narrow := make([]float32, w+1)
-	for y := range g.H {
-		clear(narrow)
-		for x, p := range g.Pix[y*g.W:][:g.W] {
-			c := columns[x]
-			narrow[c.to] += float32(p) * c.first
-			narrow[c.to+1] += float32(p) * c.second
-		}
-		r := rows[y]
-		here, next := sums[r.to*(w+1):][:w+1], sums[(r.to+1)*(w+1):][:w+1]
-		for x, p := range narrow {
-			here[x] += p * r.first
-			next[x] += p * r.second
-		}
-	}
-	for y := range h {
-		for x := range w {
-			out.Pix[y*w+x] = byte(min(sums[y*(w+1)+x]+0.5, 255))
-		}
-	}
-	return out
-}
-
-// portion is how a pixel counts in the one that it falls into, and in the next.
-type portion struct {
-	to            int
-	first, second float32
-}
-
-// spread returns the portions of a row of pixels that become fewer.
-func spread(from, to int) []portion {
-	all := make([]portion, from)
-	size := float64(to) / float64(from)
-	for i := range all {
-		start, end := float64(i)*size, float64(i+1)*size
-		n := min(int(start), to-1)
-		over := max(end-float64(n+1), 0)
-		all[i] = portion{n, float32(size - over), float32(over)}
-	}
-	return all
-}
+// shrink makes a picture smaller.
+func shrink(g gray, w, h int) gray { return gray(page.Picture(g).Shrink(w, h)) }
