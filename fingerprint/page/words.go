@@ -38,15 +38,15 @@ func wordsOf(p Picture, closer float64) []word {
 	side := math.Sqrt(float64(p.W) * float64(p.H))
 	scale := math.Min(firstScale/side, 1)
 	var words []word
-	for range 4 {
+	for try := 1; ; try++ {
 		words = find(p.scaled(scale).blurred(wordBlur).darkness())
 		if len(words) < minWords {
 			return nil
 		}
 		ratio := closer * wordHeight / median(words, func(w word) float64 { return w.minor })
 		next := math.Min(math.Min(scale*ratio, largestSide/side), 3)
-		if next/scale > 0.93 && next/scale < 1.07 {
-			break
+		if try == 4 || next/scale > 0.93 && next/scale < 1.07 {
+			break // words stand where this scale saw them
 		}
 		scale = next
 	}
