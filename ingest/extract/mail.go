@@ -49,7 +49,7 @@ func readMail(f File, out *Output) error {
 		case strings.HasPrefix(p.ContentType, "multipart/") || len(p.Content) == 0:
 		case p.Disposition != "attachment" && p.ContentType == "text/html":
 			m.html += htmlText(string(p.Content)) + "\n"
-		case p.Disposition != "attachment" && p.FileName == "" && (p.ContentType == "text/plain" || p.ContentType == "") && isText(sniff(fileOf(p.Content))):
+		case p.Disposition != "attachment" && p.FileName == "" && (p.ContentType == "text/plain" || p.ContentType == "") && isBody(p.Content, out):
 			m.plain += string(p.Content) + "\n"
 		case p.ContentType == "application/pgp-signature" || p.ContentType == "application/pkcs7-signature":
 		default:
@@ -115,6 +115,12 @@ func (m *message) read(called string, out *Output) error {
 		}
 	}
 	return nil
+}
+
+// isBody reports whether what calls itself text is no file that has a reader of its own.
+func isBody(b []byte, out *Output) bool {
+	mediaType := sniff(fileOf(b))
+	return isText(mediaType) || !out.Reads(mediaType)
 }
 
 // isOrnament reports whether what stands in a mail is a logo, or a signature that only mail

@@ -33,6 +33,7 @@ func TestMail(t *testing.T) {
 		{"two things", mailOf("S", "Content-Type: text/plain", "plain", "Content-Type: text/html", "<p>html"), "|S plain html"},
 		{"attachments", mailOf("S", "Content-Type: text/plain", "see", "Content-Type: text/plain\n"+attached+".txt", "the memo", "Content-Type: message/rfc822\n"+attached, inner),
 			"|S see|attachment 1|the memo|attachment 2|Inner inner text"},
+		{"body of no known type", mailOf("S", "Content-Type: text/plain\nContent-Transfer-Encoding: base64", "RmluYW5jZSABAiBEaXZpc2lvbg=="), "|S Finance \x01\x02 Division"},
 		{"logo", mailOf("S", "Content-Type: text/plain", "see", "Content-Type: image/png\nContent-Disposition: inline\nContent-Transfer-Encoding: base64", "iVBORw0KGgo="), "|S see"},
 		{"folder of one", "From x Mon Jan 1 00:00:00 2024\n" + mailOf("S", "Content-Type: text/plain", "see"), "|S see"},
 		{"in two bytes", little, "|Budget the grant"},
