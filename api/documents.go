@@ -309,7 +309,8 @@ func (s *Server) DeleteDocument(ctx context.Context, request DeleteDocumentReque
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Index.Delete(context.WithoutCancel(ctx), ordinals); err != nil {
+	ctx = context.WithoutCancel(ctx)
+	if err := errors.Join(s.Index.Delete(ctx, ordinals), s.Pages.Delete(ctx, ordinals)); err != nil {
 		return nil, fmt.Errorf("delete fingerprints of a deleted document: %w", err)
 	}
 	return DeleteDocument204Response{}, nil
@@ -317,7 +318,7 @@ func (s *Server) DeleteDocument(ctx context.Context, request DeleteDocumentReque
 
 // ReadPage implements GET /v1/documents/{id}/pages/{page}.
 func (s *Server) ReadPage(ctx context.Context, request ReadPageRequestObject) (ReadPageResponseObject, error) {
-	d, versions, sources, err := s.Registry.Document(ctx, scope(ctx), storage.DocumentID(request.ID))
+	d, versions, _, err := s.Registry.Document(ctx, scope(ctx), storage.DocumentID(request.ID))
 	if err != nil {
 		return nil, err
 	}
@@ -329,7 +330,7 @@ func (s *Server) ReadPage(ctx context.Context, request ReadPageRequestObject) (R
 		if v.Number != number {
 			continue
 		}
-		text, reader, err := s.Ingest.ReadPage(ctx, v, sources, request.Page)
+		text, reader, err := s.Ingest.ReadPage(ctx, v, request.Page)
 		if err != nil {
 			return nil, err
 		}

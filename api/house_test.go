@@ -66,6 +66,7 @@ type house struct {
 	server   *Server
 	registry *registry.Registry
 	index    *index.Index
+	pages    *index.Index
 	log      *buffer
 }
 
@@ -101,11 +102,15 @@ func newHouse(t testing.TB, o options) *house {
 		t.Fatal(err)
 	}
 	closing("index", h.index)
+	if h.pages, err = index.Open(filepath.Join(dir, "pages"), key.PageParams(), index.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	closing("index of pages", h.pages)
 	var ix storage.Index = h.index
 	if o.index != nil {
 		ix = o.index(ix)
 	}
-	registrar, err := ingest.NewRegistrar(ctx, ingest.Config{Index: ix, Registry: h.registry, Extractor: readers, Key: key})
+	registrar, err := ingest.NewRegistrar(ctx, ingest.Config{Index: ix, Pages: h.pages, Registry: h.registry, Extractor: readers, Places: o.places, Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,9 +128,9 @@ func newHouse(t testing.TB, o options) *house {
 		o.limit = ingest.MaxFileBytes
 	}
 	if h.server, err = NewServer(Config{
-		Matcher: matcher, Index: ix, Registry: h.registry, Log: log,
-		Ingest: &ingestion{registrar, jobs, o.places, o.limit},
-		Upkeep: &upkeep{source: backup.Source{Index: h.index, Registry: h.registry, Key: key, Folder: dir}, fail: o.fail},
+		Matcher: matcher, Index: ix, Pages: h.pages, Registry: h.registry, Log: log,
+		Ingest: &ingestion{registrar, jobs, o.limit},
+		Upkeep: &upkeep{source: backup.Source{Index: h.index, Pages: h.pages, Registry: h.registry, Key: key, Folder: dir}, fail: o.fail},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +181,6 @@ func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 type ingestion struct {
 	registrar *ingest.Registrar
 	jobs      *ingest.Jobs
-	places    []ingest.Place
 	limit     int64
 }
 
@@ -204,8 +208,8 @@ func (i *ingestion) Read(ctx context.Context, content io.Reader, size int64) (Re
 	return out, nil
 }
 
-func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, sources []storage.Source, page int) (text, reader string, err error) {
-	reading, err := i.registrar.ReadAgain(ctx, v, sources, i.places)
+func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, page int) (text, reader string, err error) {
+	reading, err := i.registrar.ReadAgain(ctx, v)
 	if err != nil {
 		return "", "", err
 	}

@@ -115,7 +115,7 @@ type Ingest interface {
 	Read(ctx context.Context, content io.Reader, size int64) (Reading, error)
 	// ReadPage reads a page of a registered version again, from its source.
 	// storage.ErrNotFound if there is none to read; storage.ErrConflict if it changed.
-	ReadPage(ctx context.Context, v storage.Version, sources []storage.Source, page int) (text, reader string, err error)
+	ReadPage(ctx context.Context, v storage.Version, page int) (text, reader string, err error)
 	// StartJob begins a bulk registration, or finds the one that runs already.
 	StartJob(ctx context.Context, r JobRequest) (job storage.Job, started bool, err error)
 	// CancelJob stops a bulk registration and waits until it has.
@@ -131,7 +131,8 @@ type Ingest interface {
 // Config is what a server works with.
 type Config struct {
 	Matcher  Matcher
-	Index    storage.Index
+	Index    storage.Index // of texts
+	Pages    storage.Index // of layouts of pages
 	Registry storage.Registry
 	Ingest   Ingest
 	Upkeep   Upkeep

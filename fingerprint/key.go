@@ -89,6 +89,13 @@ func (k *Key) Params() Params {
 	return Params{Normalizer: NormalizerVersion, Classes: ClassesVersion, Seed: Seed, KeyID: k.id}
 }
 
+// Pages is the key of the fingerprints of the layouts of pages. They are kept apart from
+// those of text, and mean nothing among them.
+func (k *Key) Pages() *Key { return deriveKey([keyBytes]byte(k.Derive("pages", keyBytes))) }
+
+// PageParams are the parameters of fingerprints of layouts that are made with Pages.
+func (k *Key) PageParams() Params { return Params{Seed: PageSeed, KeyID: k.Pages().ID()} }
+
 // String returns the key's id, so that no formatting reveals the secret.
 func (k *Key) String() string { return "key " + k.id }
 

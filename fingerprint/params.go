@@ -21,6 +21,10 @@ const HashBits = 48
 // density of the collection that the document stands in.
 const Guarantee = 64
 
+// PageSeed names the rules by which layouts of pages become fingerprints (package page),
+// in the place of the seed of grams.
+const PageSeed = "page 1"
+
 // Window is how many consecutive grams share one fingerprint: a document keeps
 // its grams 0, w, 2w and so on. A smaller window makes a larger index that
 // recognizes noisier text.

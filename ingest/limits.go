@@ -13,6 +13,17 @@ const (
 	// all registrations: two of the largest, or hundreds of usual ones.
 	MaxInFlightBytes = 2 * MaxFileBytes
 
+	// MaxKeptBytes bounds the files that are held in memory until their pages are drawn.
+	MaxKeptBytes = 256 << 20
+
+	// drawAgainAfter is how long a source that did not give a file to be drawn is left
+	// alone.
+	drawAgainAfter = time.Minute
+
+	// MaxDrawings bounds what is kept of the looks of one file: its pages, and some
+	// pictures on them.
+	MaxDrawings = 2 * MaxPages
+
 	// maxOutage is how long a source that answered before is waited for. A store
 	// that is restarted comes back in seconds; a longer outage ends the job, which is
 	// started again when somebody has seen to it.
@@ -154,6 +165,21 @@ const (
 	// OCRResolution is at how many dots an inch pages are drawn to be recognized. At 300
 	// no more is recognized of ordinary print, and it takes a third longer.
 	OCRResolution = 200
+
+	// DrawResolution is at how many dots an inch pages are drawn to be known by their look:
+	// lines of small print are some pixels high then.
+	DrawResolution = 150
+
+	// MaxLookPixels bounds the picture of a page, or one that may show a page: A3 at
+	// DrawResolution. Larger ones are reduced.
+	MaxLookPixels = 4_400_000
+
+	// MaxRegions is how many pictures of a page are known by their look, MinRegion what
+	// share of the page they cover at least, and MinPictureSide how many points wide and
+	// high they are: an emblem in a letterhead is less.
+	MaxRegions     = 32
+	MinRegion      = 0.04
+	MinPictureSide = 100
 
 	// MinInk is how many letters a picture has to show to be recognized: fewer are the
 	// dust of a blank page.

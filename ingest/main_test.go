@@ -61,6 +61,7 @@ var aKey = func() *fingerprint.Key {
 // house is all that registers, over real stores in a folder.
 type house struct {
 	index     *index.Index
+	pages     *index.Index
 	registry  *registry.Registry
 	registrar *ingest.Registrar
 	jobs      *ingest.Jobs
@@ -86,10 +87,13 @@ func build(ctx context.Context, dir string, p plan) (h *house, err error) {
 	if h.index, err = index.Open(filepath.Join(dir, "index"), aKey.Params(), index.Options{}); err != nil {
 		return h, err
 	}
+	if h.pages, err = index.Open(filepath.Join(dir, "pages"), aKey.PageParams(), index.Options{}); err != nil {
+		return h, err
+	}
 	if h.registry, err = registry.Open(ctx, filepath.Join(dir, "registry.db"), aKey); err != nil {
 		return h, err
 	}
-	c := ingest.Config{Index: h.index, Registry: h.registry, Extractor: pool(), Archive: p.archive, Key: aKey}
+	c := ingest.Config{Index: h.index, Pages: h.pages, Registry: h.registry, Extractor: pool(), Archive: p.archive, Places: p.places, Key: aKey}
 	if p.reader != nil {
 		c.Extractor = p.reader
 	}
@@ -117,6 +121,9 @@ func (h *house) close() {
 		}
 		if h.index != nil {
 			h.index.Close()
+		}
+		if h.pages != nil {
+			h.pages.Close()
 		}
 		if h.registry != nil {
 			h.registry.Close()

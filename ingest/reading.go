@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 
+	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/storage"
 )
 
@@ -70,6 +71,21 @@ type Page struct {
 // Gate is what decided how a page is read.
 type Gate = storage.Gate
 
+// Region is a part of a page.
+type Region = storage.Region
+
+// Picture is a picture in shades of gray.
+type Picture = page.Picture
+
+// Look is a page that was drawn.
+type Look struct {
+	Number int
+	Part   string // as in Page
+	Picture
+	Pictures []Region // on the page
+	Reason   string   // why it was not drawn
+}
+
 // Extractor reads files. Its implementation must survive every file: whatever
 // the content, Extract returns a Reading with a status. An error means that the
 // extractor itself could not work (no process could be started, the context
@@ -77,6 +93,20 @@ type Gate = storage.Gate
 // be called concurrently; file is read by offset, its cursor is not moved.
 type Extractor interface {
 	Extract(ctx context.Context, file *os.File, size int64) (*Reading, error)
+
+	// Draw draws the pages of a file of a media type, as it is printed, and hands them to
+	// show, in order. Undrawn says why some are missing, in words that repeat no content.
+	Draw(ctx context.Context, file *os.File, size int64, mediaType string, show func(Look)) (undrawn string, err error)
+
+	// Draws reports whether files of a media type have a look that can be drawn.
+	Draws(mediaType string) bool
+
+	// Redraws reports whether what was not drawn for a reason could be now.
+	Redraws(undrawn string) bool
+
+	// Look reads a file that may show pages: the pictures, if it is a picture; else, as
+	// Extract does, its text.
+	Look(ctx context.Context, file *os.File, size int64) ([]Look, *Reading, error)
 
 	// Outdated reports whether a page could be read better now than it was: what read
 	// it (Page.Reader) is not what would read it now, or it was to be recognized and

@@ -10,6 +10,7 @@
 //	known by content?   → unchanged or duplicate, without parsing it
 //	read in a child process, fingerprint
 //	commit by the one writer, in groups
+//	draw its pages, some time later
 //
 // The number of files on their way is bounded by the bytes that they hold. One
 // bad file never stops the others: whatever it does ends in a [Status] with a
@@ -95,10 +96,14 @@ type Result struct {
 // Registrar registers files. Make one with [NewRegistrar].
 type Registrar struct {
 	index     storage.Index
+	pages     storage.Index
 	registry  storage.Registry
 	extractor Extractor
 	archive   Archive // nil: uploads are not kept
+	places    []Place
 	key       *fingerprint.Key
+	pageKey   *fingerprint.Key
+	drawer    *drawer
 
 	outage                  time.Duration // maxOutage but in tests
 	contentKey, revisionKey []byte
@@ -110,10 +115,12 @@ type Registrar struct {
 
 // Config is what a registrar works with. Archive may be nil.
 type Config struct {
-	Index     storage.Index
+	Index     storage.Index // of texts
+	Pages     storage.Index // of layouts of pages
 	Registry  storage.Registry
 	Extractor Extractor
 	Archive   Archive
+	Places    []Place // from which files can be read again
 	Key       *fingerprint.Key
 }
 
@@ -121,7 +128,8 @@ type Config struct {
 // and registry agree about what was half done when the program last ended.
 func NewRegistrar(ctx context.Context, c Config) (*Registrar, error) {
 	r := &Registrar{
-		index: c.Index, registry: c.Registry, extractor: c.Extractor, archive: c.Archive, key: c.Key,
+		index: c.Index, pages: c.Pages, registry: c.Registry, extractor: c.Extractor, archive: c.Archive, places: c.Places, key: c.Key,
+		pageKey: c.Key.Pages(), drawer: newDrawer(),
 		outage:      maxOutage,
 		contentKey:  c.Key.Derive("content hash", sha256.Size),
 		revisionKey: c.Key.Derive("revision hash", sha256.Size),
@@ -134,6 +142,7 @@ func NewRegistrar(ctx context.Context, c Config) (*Registrar, error) {
 	}
 	ctx, r.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go r.write(ctx)
+	r.drawer.wait.Go(func() { r.drawAll(ctx) })
 	return r, nil
 }
 
@@ -142,37 +151,60 @@ func NewRegistrar(ctx context.Context, c Config) (*Registrar, error) {
 func (r *Registrar) Close() error {
 	r.stop()
 	<-r.stopped
+	r.drawer.close()
 	return nil
 }
 
-// reconcile deletes sheets that no registered version owns: an append whose
-// commit a crash prevented, or a deletion that it interrupted.
+// reconcile deletes sheets that no registered version or drawing owns: an append whose
+// commit a crash prevented, or a deletion that it interrupted. Drawings whose sheets are
+// lost are made again.
 func (r *Registrar) reconcile(ctx context.Context) error {
-	indexed, err := r.index.Ordinals(ctx)
-	if err != nil {
-		return fmt.Errorf("list indexed documents: %w", err)
-	}
-	owned, err := r.registry.Ordinals(ctx)
+	versions, err := r.registry.Ordinals(ctx)
 	if err != nil {
 		return fmt.Errorf("list registered documents: %w", err)
+	}
+	if _, err := clearUp(ctx, r.index, versions); err != nil {
+		return err
+	}
+	laidOut, err := r.registry.DrawingsOf(ctx, true)
+	if err != nil {
+		return fmt.Errorf("list drawn pages: %w", err)
+	}
+	lost, err := clearUp(ctx, r.pages, laidOut)
+	if err != nil {
+		return err
+	}
+	return r.redraw(ctx, lost)
+}
+
+// clearUp deletes the sheets of an index that nobody owns, and returns those that
+// somebody owns and that are not there. Owned is in ascending order.
+func clearUp(ctx context.Context, index storage.Index, owned []storage.Ordinal) (lost []storage.Ordinal, err error) {
+	indexed, err := index.Ordinals(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list indexed sheets: %w", err)
 	}
 	var orphans []storage.Ordinal
 	i := 0
 	for _, o := range indexed {
 		for i < len(owned) && owned[i] < o {
+			lost = append(lost, owned[i])
 			i++
 		}
-		if i == len(owned) || owned[i] != o {
+		if i < len(owned) && owned[i] == o {
+			i++
+		} else {
 			orphans = append(orphans, o)
 		}
 	}
+	lost = append(lost, owned[i:]...)
 	if len(orphans) == 0 {
-		return nil
+		return lost, nil
 	}
-	if err := r.index.Delete(ctx, orphans); err != nil {
-		return fmt.Errorf("delete %d unregistered sheets: %w", len(orphans), err)
+	if err := index.Delete(ctx, orphans); err != nil {
+		return nil, fmt.Errorf("delete %d unregistered sheets: %w", len(orphans), err)
 	}
-	return nil
+	return lost, nil
 }
 
 // Revision makes the keyed hash by which an unchanged object is recognized. The
@@ -196,6 +228,7 @@ func (r *Registrar) Register(ctx context.Context, f File) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	defer func() { p.spool.close() }() // of what was not handed on
 	if p.done && f.job == nil {
 		return p.result, nil
 	}
@@ -211,6 +244,9 @@ func (r *Registrar) Register(ctx context.Context, f File) (Result, error) {
 	if err := <-p.reply; err != nil {
 		return Result{}, err
 	}
+	if p.ordinal != 0 && p.spool.File != nil {
+		r.keep(ctx, p)
+	}
 	return p.result, nil
 }
 
@@ -223,6 +259,8 @@ type prepared struct {
 	version storage.Version
 	hashes  []fingerprint.Hash
 	reply   chan error
+	spool   spooled         // the file, if its pages are to be drawn
+	ordinal storage.Ordinal // that its version was given, or has if it is to be drawn again
 	// outdated is the ordinal of what was read of the same bytes before and is to be
 	// replaced; 0 if nothing is.
 	outdated storage.Ordinal
@@ -250,6 +288,9 @@ func (r *Registrar) again(f File, known storage.Version) bool {
 
 // Outdated reports whether a version could be read better now than it was.
 func (r *Registrar) Outdated(v storage.Version) bool {
+	if v.Undrawn != "" && r.extractor.Redraws(v.Undrawn) {
+		return true
+	}
 	return slices.ContainsFunc(v.Pages, func(p storage.Page) bool { return r.extractor.Outdated(p.Reader, p.NeedsOCR) })
 }
 
@@ -292,7 +333,11 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 		}
 		return nil, err
 	}
-	defer spool.Close()
+	defer func() {
+		if p.spool.File == nil {
+			spool.Close()
+		}
+	}()
 	p.content = sum
 	known, err := r.registry.Content(ctx, f.Department, f.Collection, sum)
 	switch {
@@ -300,6 +345,12 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 		p.outdated = known.Ordinal
 	case err == nil:
 		p.version = known // the writer decides: unchanged or duplicate
+		if known.Undrawn == notKept {
+			p.spool, p.ordinal = spooled{File: spool, size: size}, known.Ordinal
+			if err := r.registry.Commit(ctx, storage.Changes{Drawn: []storage.Drawn{{Version: known.Ordinal}}}); err != nil && !errors.Is(err, storage.ErrConflict) {
+				return nil, fmt.Errorf("have file drawn again: %w", err)
+			}
+		}
 		return p, nil
 	case !errors.Is(err, storage.ErrNotFound):
 		return nil, fmt.Errorf("look up content: %w", err)
@@ -335,6 +386,11 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 	p.version = storage.Version{
 		Content: sum, Size: size, MediaType: reading.MediaType, Window: collection.Window,
 		Status: string(reading.Status), Reason: reading.Reason,
+	}
+	if reading.Status != StatusEncrypted && r.extractor.Draws(reading.MediaType) {
+		p.spool = spooled{File: spool, size: size}
+	} else {
+		p.version.Drawn = Drawing // there is nothing to draw
 	}
 	for i, page := range reading.Pages {
 		b.AddPage(page.Number, page.Text)

@@ -557,6 +557,17 @@ func (i *improving) Extract(_ context.Context, file *os.File, size int64) (*inge
 	}}, err
 }
 
+// It reads nothing that has a look.
+func (i *improving) Draws(string) bool   { return false }
+func (i *improving) Redraws(string) bool { return false }
+func (i *improving) Draw(context.Context, *os.File, int64, string, func(ingest.Look)) (string, error) {
+	return "", nil
+}
+func (i *improving) Look(ctx context.Context, file *os.File, size int64) ([]ingest.Look, *ingest.Reading, error) {
+	reading, err := i.Extract(ctx, file, size)
+	return nil, reading, err
+}
+
 func (i *improving) Outdated(reader string, _ bool) bool { return reader != i.name() }
 
 // TestAgain: what could be read better is read again when somebody asks for it, in

@@ -38,21 +38,27 @@ func (r *Registrar) Read(ctx context.Context, content io.Reader, size int64) (*R
 	return reading, nil
 }
 
-// ReadAgain reads a registered version anew, from the archive or from one of
-// its sources among the places. The error is of kind storage.ErrNotFound if
-// there is nowhere to read it from, and of kind storage.ErrConflict if what is
-// there now are other bytes.
-func (r *Registrar) ReadAgain(ctx context.Context, v storage.Version, sources []storage.Source, places []Place) (*Reading, error) {
-	err := fmt.Errorf("%w: no source that can be read again", storage.ErrNotFound)
-	try := func(open func() (io.ReadCloser, error)) (*Reading, bool) {
-		reading, failed := r.readIfSame(ctx, v, open)
-		if failed != nil {
-			err = failed
-		}
-		return reading, failed == nil
+// ReadAgain reads a registered version anew, from the archive or from one of its
+// sources. The error is of kind storage.ErrNotFound if there is nowhere to read it
+// from, and of kind storage.ErrConflict if what is there now are other bytes.
+func (r *Registrar) ReadAgain(ctx context.Context, v storage.Version) (*Reading, error) {
+	file, err := r.fetchAgain(ctx, v)
+	if err != nil {
+		return nil, err
 	}
+	defer file.close()
+	reading, err := r.extractor.Extract(ctx, file.File, file.size)
+	if err != nil {
+		return nil, fmt.Errorf("read file: %w", err)
+	}
+	return reading, nil
+}
+
+// fetchAgain gets the file of a version; errors are as those of ReadAgain.
+func (r *Registrar) fetchAgain(ctx context.Context, v storage.Version) (spooled, error) {
+	err := fmt.Errorf("%w: no source that can be read again", storage.ErrNotFound)
 	if r.archive != nil {
-		reading, failed := r.readIfSame(ctx, v, func() (io.ReadCloser, error) {
+		file, failed := r.fetchIfSame(ctx, v, func() (io.ReadCloser, error) {
 			content, err := r.archive.Get(ctx, archiveName(v.Content))
 			if errors.Is(err, ErrChanged) {
 				err = errNotArchived
@@ -61,59 +67,64 @@ func (r *Registrar) ReadAgain(ctx context.Context, v storage.Version, sources []
 		})
 		switch {
 		case failed == nil:
-			return reading, nil
+			return file, nil
 		case !errors.Is(failed, errNotArchived): // most files of sources never were
 			err = failed
 		}
 	}
+	_, _, sources, failed := r.registry.Document(ctx, storage.Everywhere(), v.Document)
+	if failed != nil {
+		return spooled{}, fmt.Errorf("look up sources: %w", failed)
+	}
 	for _, source := range sources {
-		for _, place := range places {
+		for _, place := range r.places {
 			key, ok := place.Source.Key(source.Source)
 			if !ok {
 				continue
 			}
-			reading, ok := try(func() (io.ReadCloser, error) {
+			file, failed := r.fetchIfSame(ctx, v, func() (io.ReadCloser, error) {
 				object, err := place.Source.Stat(ctx, key)
 				if err != nil {
 					return nil, err
 				}
 				return place.Source.Open(ctx, object)
 			})
-			if ok {
-				return reading, nil
+			if failed == nil {
+				return file, nil
 			}
+			err = failed
 		}
 	}
-	return nil, err
+	return spooled{}, err
 }
 
 var errNotArchived = errors.New("not archived")
 
-// readIfSame reads content if it still is the version's.
-func (r *Registrar) readIfSame(ctx context.Context, v storage.Version, open func() (io.ReadCloser, error)) (*Reading, error) {
+// fetchIfSame gets a file if it still is the version's.
+func (r *Registrar) fetchIfSame(ctx context.Context, v storage.Version, open func() (io.ReadCloser, error)) (file spooled, err error) {
 	if err := r.budget.Acquire(ctx, v.Size); err != nil {
-		return nil, err
+		return spooled{}, err
 	}
-	defer r.budget.Release(v.Size)
+	defer func() {
+		if file.File == nil {
+			r.budget.Release(v.Size)
+		}
+	}()
 	content, err := open()
 	if errors.Is(err, ErrChanged) {
-		return nil, fmt.Errorf("%w: the source is gone", storage.ErrConflict)
+		return spooled{}, fmt.Errorf("%w: the source is gone", storage.ErrConflict)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read source again: %w", err)
+		return spooled{}, fmt.Errorf("read source again: %w", err)
 	}
 	defer content.Close()
-	file, size, sum, err := Spool(io.LimitReader(content, v.Size+1), hmac.New(sha256.New, r.contentKey))
+	copied, size, sum, err := Spool(io.LimitReader(content, v.Size+1), hmac.New(sha256.New, r.contentKey))
 	if err != nil {
-		return nil, fmt.Errorf("read source again: %w", err)
+		return spooled{}, fmt.Errorf("read source again: %w", err)
 	}
-	defer file.Close()
 	if !hmac.Equal(sum, v.Content) {
-		return nil, fmt.Errorf("%w: the source holds other bytes now", storage.ErrConflict)
+		copied.Close()
+		return spooled{}, fmt.Errorf("%w: the source holds other bytes now", storage.ErrConflict)
 	}
-	reading, err := r.extractor.Extract(ctx, file, size)
-	if err != nil {
-		return nil, fmt.Errorf("read file: %w", err)
-	}
-	return reading, nil
+	return spooled{copied, size, func() { r.budget.Release(v.Size) }}, nil
 }

@@ -14,17 +14,13 @@ import (
 )
 
 // readAgain finds what is registered of a source, and reads it again.
-func (h *house) readAgain(t *testing.T, key storage.SourceKey, places []ingest.Place) (storage.Version, *ingest.Reading, error) {
+func (h *house) readAgain(t *testing.T, key storage.SourceKey) (storage.Version, *ingest.Reading, error) {
 	t.Helper()
-	s, v, err := h.registry.Source(t.Context(), key)
+	_, v, err := h.registry.Source(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, sources, err := h.registry.Document(t.Context(), storage.Everywhere(), s.Document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	reading, err := h.registrar.ReadAgain(t.Context(), v, sources, places)
+	reading, err := h.registrar.ReadAgain(t.Context(), v)
 	return v, reading, err
 }
 
@@ -76,13 +72,14 @@ func TestReadAgain(t *testing.T) {
 		"changed": words("before"), "gone": words("gone"), "moved": words("moved"), "z/moved": words("moved"),
 	})
 	places := []ingest.Place{place(t, server, bucket)}
-	h := open(t, t.TempDir(), plan{places: places})
+	dir := t.TempDir()
+	h := open(t, dir, plan{places: places})
 	h.done(t, h.start(t, ingest.Request{Source: "bucket"}))
 	of := func(key string) storage.SourceKey {
 		return storage.SourceKey{Department: "finance", Collection: "drafts", Source: places[0].Source.URI(key)}
 	}
 	for _, key := range []string{"a.txt", "b ü/اردو.txt", "two.pdf"} {
-		v, reading, err := h.readAgain(t, of(key), places)
+		v, reading, err := h.readAgain(t, of(key))
 		if err != nil {
 			t.Errorf("%s: %v", key, err)
 			continue
@@ -92,7 +89,7 @@ func TestReadAgain(t *testing.T) {
 		}
 		h.showsItsPlaces(t, v, reading)
 	}
-	_, reading, err := h.readAgain(t, of("b ü/اردو.txt"), places)
+	_, reading, err := h.readAgain(t, of("b ü/اردو.txt"))
 	if err != nil || reading.Pages[0].Text != urdu {
 		t.Errorf("the text is %+v, %v", reading, err)
 	}
@@ -101,22 +98,24 @@ func TestReadAgain(t *testing.T) {
 	server.Remove(t, bucket, "gone")
 	server.Remove(t, bucket, "moved")
 	for _, key := range []string{"changed", "gone"} {
-		if _, reading, err := h.readAgain(t, of(key), places); !errors.Is(err, storage.ErrConflict) {
+		if _, reading, err := h.readAgain(t, of(key)); !errors.Is(err, storage.ErrConflict) {
 			t.Errorf("%s: %+v, %v", key, reading, err)
 		}
 	}
 	// Any source that still holds the bytes will do.
-	if v, reading, err := h.readAgain(t, of("moved"), places); err != nil {
+	if v, reading, err := h.readAgain(t, of("moved")); err != nil {
 		t.Errorf("moved: %v", err)
 	} else {
 		h.showsItsPlaces(t, v, reading)
 	}
-	if _, _, err := h.readAgain(t, of("a.txt"), nil); !errors.Is(err, storage.ErrNotFound) {
-		t.Errorf("a source that is not configured any more: %v", err)
-	}
 	server.Stop()
-	if _, _, err := h.readAgain(t, of("a.txt"), places); !errors.Is(err, ingest.ErrUnavailable) {
+	if _, _, err := h.readAgain(t, of("a.txt")); !errors.Is(err, ingest.ErrUnavailable) {
 		t.Errorf("a source that is out of reach: %v", err)
+	}
+	h.close()
+	h = open(t, dir, plan{})
+	if _, _, err := h.readAgain(t, of("a.txt")); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("a source that is not configured any more: %v", err)
 	}
 }
 
@@ -127,7 +126,7 @@ func TestReadUploadAgain(t *testing.T) {
 	bucket := server.Bucket(t, "originals")
 	h := open(t, t.TempDir(), plan{})
 	h.expect(t, upload("kept nowhere", words("kept nowhere")), ingest.Registered, ingest.StatusOK)
-	if _, _, err := h.readAgain(t, upload("kept nowhere", "").SourceKey, nil); !errors.Is(err, storage.ErrNotFound) {
+	if _, _, err := h.readAgain(t, upload("kept nowhere", "").SourceKey); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("an upload without an archive: %v", err)
 	}
 	h.close()
@@ -135,17 +134,17 @@ func TestReadUploadAgain(t *testing.T) {
 	kept := upload("kept.pdf", makePDF("", "Finance Division", "Budget Wing"))
 	kept.Archive = true
 	h.expect(t, kept, ingest.Registered, ingest.StatusOK)
-	v, reading, err := h.readAgain(t, kept.SourceKey, nil)
+	v, reading, err := h.readAgain(t, kept.SourceKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.showsItsPlaces(t, v, reading)
 	h.expect(t, upload("not kept", words("not kept")), ingest.Registered, ingest.StatusOK)
-	if _, _, err := h.readAgain(t, upload("not kept", "").SourceKey, nil); !errors.Is(err, storage.ErrNotFound) {
+	if _, _, err := h.readAgain(t, upload("not kept", "").SourceKey); !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("an upload that was not to be archived: %v", err)
 	}
 	server.Stop()
-	if _, _, err := h.readAgain(t, kept.SourceKey, nil); !errors.Is(err, ingest.ErrUnavailable) {
+	if _, _, err := h.readAgain(t, kept.SourceKey); !errors.Is(err, ingest.ErrUnavailable) {
 		t.Errorf("an archive that is out of reach: %v", err)
 	}
 }
@@ -162,7 +161,7 @@ func TestForgedOriginal(t *testing.T) {
 		for name := range archive.stored {
 			archive.stored[name] = forged
 		}
-		if _, reading, err := h.readAgain(t, f.SourceKey, nil); !errors.Is(err, storage.ErrConflict) {
+		if _, reading, err := h.readAgain(t, f.SourceKey); !errors.Is(err, storage.ErrConflict) {
 			t.Errorf("%d other bytes are read as %+v, %v", len(forged), reading, err)
 		}
 	}

@@ -100,6 +100,7 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 	now := time.Now().UTC()
 	var changes storage.Changes
 	var sheets []storage.Sheet
+	var owners []*prepared
 	var outdated []storage.Ordinal // beside each sheet, what it replaces
 	for _, p := range b.files {
 		if !p.done {
@@ -110,6 +111,7 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 			if sheet != nil {
 				sheets = append(sheets, *sheet)
 				outdated = append(outdated, p.outdated)
+				owners = append(owners, p)
 			}
 		}
 		if p.file.job != nil {
@@ -125,7 +127,7 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 		for i := range sheets {
 			o := first + storage.Ordinal(i)
 			appended = append(appended, o)
-			sheets[i].Ordinal = o
+			sheets[i].Ordinal, owners[i].ordinal = o, o
 			if outdated[i] != 0 {
 				rereads[0].Ordinal, rereads = o, rereads[1:]
 			} else {
@@ -145,16 +147,23 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 	for j, files := range jobs {
 		changes.Jobs = append(changes.Jobs, j.with(files, now))
 	}
+	outdated = slices.DeleteFunc(outdated, func(o storage.Ordinal) bool { return o == 0 })
+	var undrawn []storage.Ordinal
+	if len(outdated) > 0 {
+		if undrawn, err = r.registry.DrawingsOf(ctx, true, outdated...); err != nil {
+			return appended, fmt.Errorf("list drawings: %w", err)
+		}
+	}
 	if err := r.registry.Commit(ctx, changes); err != nil {
 		return appended, fmt.Errorf("commit %d files: %w", len(b.files), err)
 	}
 	for j, files := range jobs {
 		j.complete(files)
 	}
-	outdated = slices.DeleteFunc(outdated, func(o storage.Ordinal) bool { return o == 0 })
 	if len(outdated) > 0 {
 		// The registry has forgotten them. If this fails, they are left to reconcile.
 		_ = r.index.Delete(ctx, outdated)
+		_ = r.pages.Delete(ctx, undrawn)
 	}
 	return appended, nil
 }

@@ -6,8 +6,9 @@ import (
 	"github.com/sealprint/sealprint/fingerprint"
 )
 
-// Ordinal names one version of one document inside the index. The registry
-// hands ordinals out in ascending order and never twice.
+// Ordinal names one version of one document inside the index of texts, or one drawing
+// inside the index of pages. The registry hands ordinals out in ascending order and
+// never twice.
 type Ordinal uint32
 
 // Sheet is what the index keeps of one document version: its fingerprints in

@@ -90,6 +90,10 @@ type Version struct {
 	Pages     []Page
 	TextBytes int64 // of the extracted text
 	CreatedAt time.Time
+	// Drawn is the version of what drew the pages, 0 while that is pending; Undrawn says
+	// which pages have no drawing and why.
+	Drawn   int
+	Undrawn string
 	// Places is the encoded map from normalized characters to pages
 	// (fingerprint.ParsePlaces). It is encrypted at rest, and only Registry.Places
 	// reads it back: other calls leave it nil.
@@ -121,6 +125,47 @@ type Page struct {
 	// Gate is what was measured of it, if anything was. Only Registry.Document reads it
 	// back: other calls leave it nil.
 	Gate *Gate
+}
+
+// Drawing is what is kept of the look of a page, or of a picture on a page: by it
+// they are recognized in pictures, and nothing of it can be read.
+type Drawing struct {
+	// Ordinal names it among versions and drawings alike. Its sheet in the index of
+	// pages has the same.
+	Ordinal Ordinal
+	Version Ordinal // that it belongs to
+	Page    int     // from 1, of the file as it is printed
+	Part    string  // as in Page
+	// Region is where a picture is on its page; zero for the page as a whole.
+	Region Region
+	// Layout is where the words of the page are (page.Decode); nil if there are too few.
+	// It is encrypted at rest.
+	Layout []byte
+	// Hash is the perceptual hash (pdq.Hash); nil if there is too little to see. It is
+	// encrypted at rest, and only [Registry.Near] reads it.
+	Hash []byte
+}
+
+// Region is a part of a page or picture, in shares of its width and height.
+type Region struct {
+	X      float64 `json:"x"`
+	Y      float64 `json:"y"`
+	Width  float64 `json:"width"`
+	Height float64 `json:"height"`
+}
+
+// Drawn is what came of drawing a version. It replaces what was drawn of it before.
+type Drawn struct {
+	Version  Ordinal
+	By       int    // 0: is to be drawn again
+	Undrawn  string // which pages were not drawn, and why
+	Drawings []Drawing
+}
+
+// Near is a drawing that looks like a picture.
+type Near struct {
+	Ordinal  Ordinal
+	Distance int // bits
 }
 
 // Gate is what is measured of a page's text before it is believed. A text layer
@@ -251,6 +296,7 @@ type Changes struct {
 	Versions  []Version  // inserted; [ErrConflict] if the ordinal or number is taken
 	Rereads   []Version  // of versions that are stored, by document and number: what was read of them is replaced; [ErrConflict] if they are gone
 	Sources   []Source   // inserted, or updated by key
+	Drawn     []Drawn    // of versions that are stored; [ErrConflict] if one is gone
 	Items     []Item     // inserted; the registry numbers them
 	Jobs      []Job      // inserted, or updated by ID
 }
@@ -282,6 +328,8 @@ type RegistryStats struct {
 	Documents int
 	Pages     int64
 	TextBytes int64
+	Drawings  int64
+	Undrawn   int64 // versions that are to be drawn
 	// Bytes is the size of the registry's file and log.
 	Bytes int64
 }
@@ -300,7 +348,7 @@ type APIKey struct {
 // methods may be called concurrently. Absence, and absence from the scope, are
 // [ErrNotFound].
 type Registry interface {
-	// ReserveOrdinals takes n ordinals that were never handed out before, not
+	// ReserveOrdinals takes n ordinals, for versions or drawings, that were never handed out before, not
 	// even before a crash, and returns the first; the others follow it. The first
 	// of all is 1.
 	ReserveOrdinals(ctx context.Context, n int) (Ordinal, error)
@@ -331,6 +379,25 @@ type Registry interface {
 	// Ordinals lists the ordinals of all versions in ascending order.
 	Ordinals(ctx context.Context) ([]Ordinal, error)
 
+	// Drawings returns what was drawn, by its ordinals, without hashes. Those that are
+	// unknown are missing from the answer.
+	Drawings(ctx context.Context, ordinals []Ordinal) (map[Ordinal]Drawing, error)
+
+	// DrawingsOf lists what was drawn of versions, or of all if there are none, in
+	// ascending order: only what has a layout, if asked.
+	DrawingsOf(ctx context.Context, laidOut bool, versions ...Ordinal) ([]Ordinal, error)
+
+	// Near returns the drawings whose hashes differ from one in at most so many bits,
+	// the nearest first, at most limit of them.
+	Near(ctx context.Context, hash []byte, distance, limit int) ([]Near, error)
+
+	// Undrawn lists versions that were not drawn yet by a version of the drawing, in the
+	// order of their ordinals, after one.
+	Undrawn(ctx context.Context, by int, after Ordinal, limit int) ([]Version, error)
+
+	// UndrawnPages counts the pages of such versions in a scope.
+	UndrawnPages(ctx context.Context, scope Scope, by int) (int64, error)
+
 	// Document returns a document with its versions, oldest first, and sources, in
 	// the order in which they were first seen.
 	Document(ctx context.Context, scope Scope, id DocumentID) (Document, []Version, []Source, error)
@@ -345,8 +412,8 @@ type Registry interface {
 	// returns it.
 	Patch(ctx context.Context, scope Scope, id DocumentID, patch DocumentPatch) (Document, error)
 
-	// Delete forgets a document, its versions and its sources, and returns the
-	// ordinals that the index is to forget.
+	// Delete forgets a document, its versions, drawings and sources, and returns the
+	// ordinals that the indexes are to forget.
 	Delete(ctx context.Context, scope Scope, id DocumentID) ([]Ordinal, error)
 
 	// AddCollection stores a collection. The same name with the same kind,

@@ -15,7 +15,6 @@ import (
 type ingestion struct {
 	registrar *ingest.Registrar
 	jobs      *ingest.Jobs
-	places    []ingest.Place
 	pool      *extract.Pool
 }
 
@@ -51,8 +50,8 @@ func (i *ingestion) Read(ctx context.Context, content io.Reader, size int64) (ap
 	return out, nil
 }
 
-func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, sources []storage.Source, page int) (text, reader string, err error) {
-	reading, err := i.registrar.ReadAgain(ctx, v, sources, i.places)
+func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, page int) (text, reader string, err error) {
+	reading, err := i.registrar.ReadAgain(ctx, v)
 	if err != nil {
 		return "", "", err
 	}

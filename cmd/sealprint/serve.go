@@ -90,7 +90,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	} else {
 		log.Info("pages that are pictures are recognized", "by", ocr)
 	}
-	config := ingest.Config{Index: store.index, Registry: store.registry, Extractor: pool, Key: store.key}
+	config := ingest.Config{Index: store.index, Pages: store.pages, Registry: store.registry, Extractor: pool, Places: places, Key: store.key}
 	if s.Archive != nil {
 		archive, err := s.Archive.open()
 		if err != nil {
@@ -112,8 +112,9 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	server, err := api.NewServer(api.Config{
 		Matcher:  &match.Matcher{Key: store.key, Index: store.index, Documents: store.registry},
 		Index:    store.index,
+		Pages:    store.pages,
 		Registry: store.registry,
-		Ingest:   &ingestion{registrar, jobs, places, pool},
+		Ingest:   &ingestion{registrar, jobs, pool},
 		Upkeep:   store,
 		Log:      log,
 	})
@@ -160,7 +161,8 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 type data struct {
 	dir      string
 	key      *fingerprint.Key
-	index    *index.Index
+	index    *index.Index // of texts
+	pages    *index.Index // of layouts of pages
 	registry *registry.Registry
 	first    bool // the folder is new
 }
@@ -183,6 +185,9 @@ func openData(ctx context.Context, dir string, create bool, log *slog.Logger) (*
 	if d.index, err = index.Open(filepath.Join(dir, "index"), d.key.Params(), index.Options{Events: logEvents(log)}); err != nil {
 		return nil, errors.Join(fmt.Errorf("open index: %w", err), d.registry.Close())
 	}
+	if d.pages, err = index.Open(filepath.Join(dir, "pages"), d.key.PageParams(), index.Options{Events: logEvents(log)}); err != nil {
+		return nil, errors.Join(fmt.Errorf("open index of pages: %w", err), d.index.Close(), d.registry.Close())
+	}
 	// The folder is ours now: what is left of a backup that broke off goes.
 	stale, _ := filepath.Glob(filepath.Join(dir, "*-*.tmp"))
 	for _, path := range stale {
@@ -193,8 +198,10 @@ func openData(ctx context.Context, dir string, create bool, log *slog.Logger) (*
 	return d, nil
 }
 
-// Close closes index and registry.
-func (d *data) Close() error { return errors.Join(d.index.Close(), d.registry.Close()) }
+// Close closes indexes and registry.
+func (d *data) Close() error {
+	return errors.Join(d.index.Close(), d.pages.Close(), d.registry.Close())
+}
 
 // secretKey reads the deployment's secret key, or makes it in an empty folder.
 func secretKey(dir string, create bool) (key *fingerprint.Key, first bool, err error) {
@@ -209,7 +216,7 @@ func secretKey(dir string, create bool) (key *fingerprint.Key, first bool, err e
 	if !errors.Is(err, os.ErrNotExist) || !create {
 		return nil, false, fmt.Errorf("read secret key: %w", err)
 	}
-	for _, name := range []string{"registry.db", "index"} {
+	for _, name := range []string{"registry.db", "index", "pages"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return nil, false, fmt.Errorf("%s is missing, but %s is not empty: put the key back, the index means nothing without it", path, dir)
 		}

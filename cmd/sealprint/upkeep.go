@@ -19,13 +19,15 @@ import (
 
 // Backup implements api.Upkeep.
 func (d *data) Backup(ctx context.Context, w io.Writer) error {
-	from := backup.Source{Index: d.index, Registry: d.registry, Key: d.key, Folder: d.dir}
+	from := backup.Source{Index: d.index, Pages: d.pages, Registry: d.registry, Key: d.key, Folder: d.dir}
 	_, err := from.Write(ctx, w)
 	return err
 }
 
 // Merge implements api.Upkeep.
-func (d *data) Merge(ctx context.Context) error { return d.index.Compact(ctx) }
+func (d *data) Merge(ctx context.Context) error {
+	return errors.Join(d.index.Compact(ctx), d.pages.Compact(ctx))
+}
 
 // Check implements api.Upkeep.
 func (d *data) Check(ctx context.Context) (api.IndexReport, error) { return checkFolder(ctx, d.dir) }

@@ -101,9 +101,10 @@ type task struct {
 	careful bool
 	cpu     time.Duration // until the end, or the first picture
 	wall    time.Duration // left
-	wanted  pageSet       // nil: the text
+	purpose purpose
+	wanted  pageSet // whose pictures
 	// show takes a picture, and is not hurried; until it returns no other is read.
-	show func(number int, p picture)
+	show func(drawn)
 }
 
 // spend takes the time since then off what is left, except for a last second, in which
@@ -124,7 +125,7 @@ func (c *child) run(ctx context.Context, t task) (*answer, *Failure, error) {
 	living := context.AfterFunc(ctx, c.kill)
 	c.conn.SetDeadline(time.Now().Add(t.wall))
 	end, err := c.exchange(a, t, request{
-		file: readOnly, size: t.size, careful: t.careful, cpu: uint32(max(t.cpu.Seconds(), 1)), wanted: t.wanted,
+		file: readOnly, size: t.size, careful: t.careful, cpu: uint32(max(t.cpu.Seconds(), 1)), purpose: t.purpose, wanted: t.wanted,
 	})
 	if !living() || err != nil {
 		c.ended = true
@@ -148,11 +149,11 @@ func (c *child) exchange(a *answer, t task, r request) (*Failure, error) {
 	if _, _, err := c.conn.WriteMsgUnix(r.encode(), rights, nil); err != nil {
 		return nil, err
 	}
-	if t.wanted == nil {
-		return a.read(c.conn)
+	if t.purpose == toRead {
+		return a.read(c.conn, nil)
 	}
-	return readPictures(c.conn, func(number int, p picture) {
-		t.show(number, p)
+	return a.read(c.conn, func(d drawn) {
+		t.show(d)
 		c.conn.SetDeadline(time.Now().Add(ingest.RenderTime))
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"unicode/utf8"
 
@@ -23,7 +24,8 @@ import (
 //	media  media type                  once per file
 //	page   the page in JSON without its text; the rest is the text
 //	file   media type; the rest is page number, uint32, and a file that lies there
-//	image  reason; the rest is page number, width, height, each uint32, and pixels
+//	image  reason, part; the rest is page number, width, height, and how many pictures it has,
+//	       each uint32; x, y, width and height of each, float32 in shares of the page; pixels
 //	end    status, reason              once per file; no status: all was read
 const (
 	frameReady byte = 'r'
@@ -106,6 +108,7 @@ type answer struct {
 	bytes     int        // of text
 	inside    []embedded // by page
 	carried   int        // bytes of them
+	ended     bool       // by the child's own word
 }
 
 // embedded is a file inside another that the parent has converted. Instead of it there is
@@ -122,12 +125,15 @@ func fileFrame(page int, mediaType string, b []byte) []byte {
 	return appendFrame(nil, frameFile, []string{mediaType}, string(number[:]), string(b))
 }
 
-// read collects frames until the end frame. After an error the answer holds
-// what was collected before.
-func (a *answer) read(r io.Reader) (*Failure, error) {
-	const overhead = 2*(2+ingest.MaxLabelBytes) + 4
+// read collects frames until the end frame, and hands pictures to show, if they were asked
+// for. After an error the answer holds what was collected before.
+func (a *answer) read(r io.Reader, show func(drawn)) (*Failure, error) {
+	const overhead = 2*(2+ingest.MaxLabelBytes) + 16 + 16*ingest.MaxRegions
 	for {
 		left := max(ingest.MaxTextBytes-a.bytes, ingest.MaxInsideBytes-a.carried)
+		if show != nil {
+			left = max(left, ingest.MaxOCRPixels)
+		}
 		kind, body, err := readFrame(r, overhead+left)
 		if err != nil {
 			return nil, err
@@ -147,7 +153,17 @@ func (a *answer) read(r io.Reader) (*Failure, error) {
 			if err := a.addFile(body); err != nil {
 				return nil, err
 			}
+		case frameImage:
+			if show == nil {
+				return nil, errFrame
+			}
+			d, err := parseImage(body)
+			if err != nil {
+				return nil, err
+			}
+			show(d)
 		case frameEnd:
+			a.ended = true
 			return parseEnd(body)
 		default:
 			return nil, errFrame
@@ -229,9 +245,23 @@ type request struct {
 	size    int64
 	cpu     uint32 // seconds
 	careful bool
-	wanted  pageSet // nil: the text
+	purpose purpose
+	wanted  pageSet // whose pictures
 	file    *os.File
 }
+
+// purpose is what a file is read for.
+type purpose byte
+
+const (
+	toRead      purpose = iota // its text
+	toRecognize                // pictures of its pages, made ready for recognition
+	toDraw                     // pictures of its pages, as they look
+	toLook                     // the picture, if it is one; else its text
+)
+
+// drawing reports whether pictures are wanted and text is not.
+func (p purpose) drawing() bool { return p == toRecognize || p == toDraw }
 
 // pageSet is a set of page numbers.
 type pageSet []byte
@@ -240,13 +270,14 @@ const pageSetBytes = ingest.MaxPages/8 + 1
 
 func (s pageSet) has(page int) bool { return s[page/8]&(1<<(page%8)) != 0 }
 func (s pageSet) add(page int)      { s[page/8] |= 1 << (page % 8) }
+func (s pageSet) remove(page int)   { s[page/8] &^= 1 << (page % 8) }
 
 const requestBytes = 14 + pageSetBytes
 
 func (r request) encode() []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(r.size))
 	b = binary.BigEndian.AppendUint32(b, r.cpu)
-	b = append(b, flag(r.careful), flag(r.wanted != nil))
+	b = append(b, flag(r.careful), byte(r.purpose))
 	return append(append(b, r.wanted...), make([]byte, requestBytes)...)[:requestBytes]
 }
 
@@ -254,9 +285,7 @@ func (r *request) decode(b []byte) {
 	r.size = int64(binary.BigEndian.Uint64(b))
 	r.cpu = binary.BigEndian.Uint32(b[8:])
 	r.careful = b[12] != 0
-	if b[13] != 0 {
-		r.wanted = b[14:]
-	}
+	r.purpose, r.wanted = purpose(b[13]), b[14:]
 }
 
 func flag(b bool) byte {
@@ -266,47 +295,55 @@ func flag(b bool) byte {
 	return 0
 }
 
-func imageFrame(number int, g picture) []byte {
-	var head [12]byte
-	binary.BigEndian.PutUint32(head[:], uint32(number))
-	binary.BigEndian.PutUint32(head[4:], uint32(g.W))
-	binary.BigEndian.PutUint32(head[8:], uint32(g.H))
-	return appendFrame(nil, frameImage, []string{g.reason}, string(head[:]), string(g.Pix))
+// drawn is what a page looks like: without pixels if there is nothing to see for the
+// purpose, or nobody knows, for a reason.
+type drawn struct {
+	gray
+	page    int
+	part    string
+	reason  string
+	regions []ingest.Region // pictures on the page
 }
 
-func parseImage(body []byte) (number int, p picture, err error) {
-	l, body, err := labels(body, 1)
-	if err != nil || len(body) < 12 {
-		return 0, picture{}, errFrame
+func imageFrame(d drawn) []byte {
+	d.regions = d.regions[:min(len(d.regions), ingest.MaxRegions)]
+	var head []byte
+	for _, n := range []int{d.page, d.W, d.H, len(d.regions)} {
+		head = binary.BigEndian.AppendUint32(head, uint32(n))
 	}
-	number = int(binary.BigEndian.Uint32(body))
-	w, h := uint64(binary.BigEndian.Uint32(body[4:])), uint64(binary.BigEndian.Uint32(body[8:]))
-	p = picture{gray{int(w), int(h), body[12:]}, l[0]}
-	if w*h != uint64(len(p.Pix)) || number < 1 || number > ingest.MaxPages {
-		return 0, picture{}, errFrame
-	}
-	return number, p, nil
-}
-
-// readPictures reads the frames of a pass for pictures.
-func readPictures(r io.Reader, show func(number int, p picture)) (*Failure, error) {
-	for {
-		kind, body, err := readFrame(r, 12+ingest.MaxOCRPixels+3*(2+ingest.MaxLabelBytes))
-		if err != nil {
-			return nil, err
+	for _, r := range d.regions {
+		for _, v := range []float64{r.X, r.Y, r.Width, r.Height} {
+			head = binary.BigEndian.AppendUint32(head, math.Float32bits(float32(v)))
 		}
-		switch kind {
-		case frameMedia: // said before
-		case frameImage:
-			number, g, err := parseImage(body)
-			if err != nil {
-				return nil, err
+	}
+	return appendFrame(nil, frameImage, []string{d.reason, d.part}, string(head), string(d.Pix))
+}
+
+func parseImage(body []byte) (d drawn, err error) {
+	l, body, err := labels(body, 2)
+	if err != nil || len(body) < 16 {
+		return d, errFrame
+	}
+	number := func() uint64 {
+		n := binary.BigEndian.Uint32(body)
+		body = body[4:]
+		return uint64(n)
+	}
+	page, w, h, n := number(), number(), number(), number()
+	if page < 1 || page > ingest.MaxPages || n > ingest.MaxRegions || n*16+w*h != uint64(len(body)) {
+		return d, errFrame
+	}
+	d = drawn{page: int(page), reason: l[0], part: l[1]}
+	for range n {
+		var v [4]float64
+		for i := range v {
+			v[i] = float64(math.Float32frombits(uint32(number())))
+			if !(v[i] >= 0 && v[i] <= 1) { // nor is NaN
+				return d, errFrame
 			}
-			show(number, g)
-		case frameEnd:
-			return parseEnd(body)
-		default:
-			return nil, errFrame
 		}
+		d.regions = append(d.regions, ingest.Region{X: v[0], Y: v[1], Width: v[2], Height: v[3]})
 	}
+	d.gray = gray{int(w), int(h), body}
+	return d, nil
 }

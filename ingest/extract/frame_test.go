@@ -22,12 +22,12 @@ func TestAnswer(t *testing.T) {
 	b = appendFrame(b, frameEnd, []string{"limit", "reason"})
 
 	var a answer
-	end, err := a.read(bytes.NewReader(b))
+	end, err := a.read(bytes.NewReader(b), nil)
 	if err != nil || a.mediaType != "text/plain" || !reflect.DeepEqual(a.pages, pages) || *end != (Failure{"limit", "reason"}) {
 		t.Errorf("got %+v, %v, %v", a, end, err)
 	}
 	for n := range b {
-		if _, err := new(answer).read(bytes.NewReader(b[:n])); err == nil {
+		if _, err := new(answer).read(bytes.NewReader(b[:n]), nil); err == nil {
 			t.Errorf("no error for the first %d of %d bytes", n, len(b))
 		}
 	}
@@ -46,7 +46,7 @@ func TestMalformedAnswers(t *testing.T) {
 		"ok with words":      appendFrame(nil, frameEnd, []string{"ok", ""}),
 		"unknown status":     appendFrame(nil, frameEnd, []string{"fine", ""}),
 	} {
-		if _, err := new(answer).read(bytes.NewReader(b)); err != errFrame {
+		if _, err := new(answer).read(bytes.NewReader(b), nil); err != errFrame {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -54,7 +54,7 @@ func TestMalformedAnswers(t *testing.T) {
 
 func TestLongLabelsAreCut(t *testing.T) {
 	b := appendFrame(nil, frameEnd, []string{"limit", strings.Repeat("x", 1<<20)})
-	end, err := new(answer).read(bytes.NewReader(b))
+	end, err := new(answer).read(bytes.NewReader(b), nil)
 	if err != nil || len(end.Reason) != ingest.MaxLabelBytes {
 		t.Errorf("got %v, %v", end, err)
 	}
@@ -67,7 +67,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add([]byte{framePage, 1, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var a answer
-		end, _ := a.read(bytes.NewReader(b))
+		end, _ := a.read(bytes.NewReader(b), nil)
 		r := a.reading(end)
 		last := 0
 		for _, p := range r.Pages {

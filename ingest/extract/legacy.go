@@ -24,6 +24,10 @@ var legacyTypes = map[string]string{
 	"application/vnd.ms-word": "docx",
 }
 
+// printedTypes are the files that have no look of their own but the one that
+// LibreOffice gives them.
+var printedTypes = []string{docxType, pptxType, xlsxType, odtType, odsType, odpType, "text/rtf"}
+
 // converter has files converted by LibreOffice: without a network, since a document
 // can make it fetch what it links to; in a folder in memory, since a document's
 // text must not get to a disk; one at a time.
@@ -72,10 +76,11 @@ func isolate(cmd *exec.Cmd) {
 	}
 }
 
-// conversion is a file of an old program, and what became of it.
+// conversion is a file of an office program, and what became of it.
 type conversion struct {
 	File
 	mediaType string
+	to        string // extension of the format that is wanted
 
 	converted *os.File // without a name; nil: see end
 	size      int64
@@ -109,8 +114,7 @@ func (c *converter) convert(ctx context.Context, files []*conversion, limit time
 	// costs those behind it nothing but this time.
 	groups := map[string][]*conversion{}
 	for _, f := range files {
-		extension := legacyTypes[f.mediaType]
-		groups[extension] = append(groups[extension], f)
+		groups[f.to] = append(groups[f.to], f)
 	}
 	for extension, group := range groups {
 		if len(group) > 1 {

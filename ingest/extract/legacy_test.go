@@ -112,7 +112,7 @@ done
 	c := &converter{path: path, place: make(chan struct{}, 1)}
 	var files []*conversion
 	for _, content := range []string{"first", "die", "link", "last"} {
-		files = append(files, &conversion{File: fileOf([]byte(content)), mediaType: docType})
+		files = append(files, &conversion{File: fileOf([]byte(content)), mediaType: docType, to: "docx"})
 	}
 	if err := c.convert(t.Context(), files, time.Minute); err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func TestConversionEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := &converter{path: path, place: make(chan struct{}, 1)}
-		file := &conversion{File: fileOf([]byte("the document")), mediaType: docType}
+		file := &conversion{File: fileOf([]byte("the document")), mediaType: docType, to: "docx"}
 		err := c.convert(ctx, []*conversion{file}, 10*time.Second)
 		defer file.close()
 		if file.converted != nil {

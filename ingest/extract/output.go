@@ -13,20 +13,23 @@ import (
 // nesting multiplies it.
 //
 // A file is read once for its text. If there are pages that have to be recognized
-// it is read once more for their pictures, and nothing else is sent then.
+// it is read once more for their pictures, and nothing else is sent then; and so it is
+// to draw its pages.
 type Output struct {
 	readers []Reader
 	careful bool // one reader has died of this file: only those in a machine of their own
 	send    func(ingest.Page) error
-	wanted  pageSet // whose pictures; nil: the text is
-	show    func(number int, p picture) error
+	purpose purpose
+	wanted  pageSet // whose pictures
+	show    func(drawn) error
 	carry   func(page int, mediaType string, f File) error
 	err     error // of send, show and carry: nobody listens
 
 	// Of the file that is being read now, which may lie in others:
-	reader string
-	part   string
-	depth  int
+	reader    string
+	mediaType string
+	part      string
+	depth     int
 
 	pages    int   // so far
 	text     int   // bytes, so far
@@ -51,47 +54,43 @@ func (o *Output) Page(p ingest.Page) error {
 	if p.Reader == "" {
 		p.Reader = o.reader
 	}
-	if !o.drawing() {
+	if !o.purpose.drawing() {
 		o.err = o.send(p)
 	}
 	return o.err
 }
 
 // Picture takes a page that has to be recognized, with what text it has besides.
-// draw makes its picture, when it is asked for.
-func (o *Output) Picture(p ingest.Page, draw func() (gray, error)) error {
+// draw makes its picture, when it is asked for, of so many dots an inch if it has a size
+// in inches, and tells where on it there are pictures.
+func (o *Output) Picture(p ingest.Page, draw func(resolution float64) (gray, []ingest.Region, error)) error {
 	p.NeedsOCR = true
-	if err := o.Page(p); err != nil || !o.drawing() || !o.wanted.has(o.pages) {
+	if o.purpose == toLook && o.depth == 0 && slices.Contains(pictureTypes, o.mediaType) {
+		o.pages++
+	} else if err := o.Page(p); err != nil || !o.purpose.drawing() || !o.wanted.has(o.pages) {
 		return err
 	}
-	var drawn picture
+	d := drawn{page: o.pages, part: join(o.part, p.Part)}
 	var err error
 	failed := try(func() {
-		if drawn.gray, err = draw(); err == nil {
-			drawn.gray = prepare(drawn.gray)
+		if o.purpose == toRecognize {
+			if d.gray, _, err = draw(ingest.OCRResolution); err == nil {
+				d.gray = prepare(d.gray)
+			}
+		} else if d.gray, d.regions, err = draw(ingest.DrawResolution); err == nil {
+			d.gray = d.within(ingest.MaxLookPixels)
 		}
 	})
 	if err = errors.Join(err, failed); err != nil {
-		drawn = picture{reason: "the page cannot be drawn"}
+		d.gray, d.regions, d.reason = gray{}, nil, "the page cannot be drawn"
 		var end *Failure
 		if errors.As(err, &end) {
-			drawn.reason = end.Error()
+			d.reason = end.Error()
 		}
 	}
-	o.err = o.show(o.pages, drawn)
+	o.err = o.show(d)
 	return o.err
 }
-
-// picture is what a page looks like, empty if there is nothing to read on it; or why
-// nobody knows.
-type picture struct {
-	gray
-	reason string
-}
-
-// drawing reports whether pictures are wanted and text is not: a reader that knows
-// its pages without reading them hands them over as pictures.
-func (o *Output) drawing() bool { return o.wanted != nil }
 
 // Inside reads a file that lies in the one that is being read: an attachment, an
 // entry of an archive. Its pages come next; part, such as "attachment 2", says
@@ -100,7 +99,9 @@ func (o *Output) drawing() bool { return o.wanted != nil }
 // puts its pages there. An error is to be returned by the reader.
 func (o *Output) Inside(part string, f File) error {
 	outer := *o
-	defer func() { o.reader, o.part, o.depth = outer.reader, outer.part, outer.depth }()
+	defer func() {
+		o.reader, o.mediaType, o.part, o.depth = outer.reader, outer.mediaType, outer.part, outer.depth
+	}()
 	o.part, o.depth = join(outer.part, part), outer.depth+1
 
 	mediaType := sniff(f)
@@ -138,7 +139,7 @@ func (o *Output) forParent(part, mediaType string, f File) error {
 		return o.Page(ingest.Page{Part: part, Reason: end.Error()})
 	}
 	err := o.Page(ingest.Page{Part: part, Reason: noReader(mediaType).Error()})
-	if err == nil && !o.drawing() {
+	if err == nil && !o.purpose.drawing() {
 		o.err = o.carry(o.pages, mediaType, f)
 	}
 	return errors.Join(err, o.err)
@@ -192,7 +193,7 @@ func (o *Output) read(f File, mediaType string) (end *Failure) {
 			end = failf(ingest.StatusDamaged, "not readable as %s", mediaType)
 		}
 	}()
-	o.reader = r.Name
+	o.reader, o.mediaType = r.Name, mediaType
 	err := r.Read(f, o)
 	if err == nil || errors.As(err, &end) {
 		return end

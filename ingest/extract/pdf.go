@@ -76,17 +76,19 @@ func (p *pdfFile) close() {
 }
 
 func (p *pdfFile) page(i int, out *Output) error {
-	draw := func() (gray, error) {
+	draw := func(resolution float64) (gray, []ingest.Region, error) {
 		if !p.open() || !p.second.has(i) {
-			return gray{}, failf(ingest.StatusDamaged, "the page cannot be drawn")
+			return gray{}, nil, failf(ingest.StatusDamaged, "the page cannot be drawn")
 		}
+		seen, err := p.second.sights(i)
 		// A picture that PDFium has no room for it leaves out without a word.
-		if seen, err := p.second.sights(i); err == nil && seen.large {
-			return gray{}, failf(ingest.StatusLimit, "a picture of over %d MB", ingest.MaxDrawnBytes>>20)
+		if err == nil && seen.large {
+			return gray{}, nil, failf(ingest.StatusLimit, "a picture of over %d MB", ingest.MaxDrawnBytes>>20)
 		}
-		return p.second.render(i)
+		g, err := p.second.render(i, resolution)
+		return g, seen.regions, err
 	}
-	if out.drawing() {
+	if out.purpose.drawing() {
 		return out.Picture(ingest.Page{}, draw)
 	}
 	page := p.readPage(i)

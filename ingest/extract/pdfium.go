@@ -273,6 +273,7 @@ type sights struct {
 	pictures float64 // share of the page that they cover; strips of one add up
 	large    bool    // one of them is larger than can be drawn
 	paths    int
+	regions  []ingest.Region // where the larger pictures are
 }
 
 // drawn reports whether the page shows anything that is no text: pictures, or more
@@ -290,7 +291,7 @@ func (d *document) sights(i int) (seen sights, err error) {
 		if e != nil {
 			panic(e)
 		}
-		s := sight{d: d, page: d.page(i), left: ingest.MaxPageObjects, area: size.Width * size.Height}
+		s := sight{d: d, page: d.page(i), left: ingest.MaxPageObjects, width: size.Width, height: size.Height}
 		for at := range count.Count {
 			object, e := d.FPDFPage_GetObject(&requests.FPDFPage_GetObject{Page: d.page(i), Index: at})
 			if e != nil || !s.see(object.PageObject, 0) {
@@ -309,7 +310,8 @@ type sight struct {
 	d    *document
 	page requests.Page
 	left int
-	area float64
+
+	width, height float64 // of the page, in points
 }
 
 func (s *sight) see(object references.FPDF_PAGEOBJECT, depth int) bool {
@@ -326,8 +328,8 @@ func (s *sight) see(object references.FPDF_PAGEOBJECT, depth int) bool {
 	case enums.FPDF_PAGEOBJ_IMAGE:
 		// The size of a picture inside a form is in the form's own units, which are
 		// points nearly always.
-		if b, err := s.d.FPDFPageObj_GetBounds(&requests.FPDFPageObj_GetBounds{PageObject: object}); err == nil && s.area > 0 {
-			s.pictures += math.Abs(float64((b.Right-b.Left)*(b.Top-b.Bottom))) / s.area
+		if b, err := s.d.FPDFPageObj_GetBounds(&requests.FPDFPageObj_GetBounds{PageObject: object}); err == nil && s.width*s.height > 0 {
+			s.picture(float64(min(b.Left, b.Right))/s.width, 1-float64(max(b.Top, b.Bottom))/s.height, float64(max(b.Left, b.Right))/s.width, 1-float64(min(b.Top, b.Bottom))/s.height)
 		}
 		if m, err := s.d.FPDFImageObj_GetImageMetadata(&requests.FPDFImageObj_GetImageMetadata{ImageObject: object, Page: s.page}); err == nil {
 			m := m.ImageMetadata
@@ -348,14 +350,24 @@ func (s *sight) see(object references.FPDF_PAGEOBJECT, depth int) bool {
 	return true
 }
 
-// render draws a page in gray, as large as recognition wants it.
-func (d *document) render(i int) (g gray, err error) {
+// picture counts a picture, by its edges in shares of the page.
+func (s *sight) picture(left, top, right, bottom float64) {
+	s.pictures += (right - left) * (bottom - top)
+	left, top, right, bottom = max(left, 0), max(top, 0), min(right, 1), min(bottom, 1)
+	r := ingest.Region{X: left, Y: top, Width: right - left, Height: bottom - top}
+	if r.Width*s.width >= ingest.MinPictureSide && r.Height*s.height >= ingest.MinPictureSide && r.Width*r.Height >= ingest.MinRegion && len(s.regions) < ingest.MaxRegions {
+		s.regions = append(s.regions, r)
+	}
+}
+
+// render draws a page in gray, of so many dots an inch.
+func (d *document) render(i int, resolution float64) (g gray, err error) {
 	failed := try(func() {
 		size, e := d.GetPageSize(&requests.GetPageSize{Page: d.page(i)})
 		if e != nil {
 			panic(e)
 		}
-		scale := min(ingest.OCRResolution/72.0, math.Sqrt(ingest.MaxOCRPixels/max(size.Width*size.Height, 1)))
+		scale := min(resolution/72, math.Sqrt(ingest.MaxOCRPixels/max(size.Width*size.Height, 1)))
 		drawn, e := d.RenderPageInPixels(&requests.RenderPageInPixels{
 			Page: d.page(i), Width: max(int(size.Width*scale), 1), Height: max(int(size.Height*scale), 1),
 			RenderFlags: enums.FPDF_RENDER_FLAG_ANNOT, ImageFormat: requests.RenderImageFormatGrayscale,

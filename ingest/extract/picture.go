@@ -10,6 +10,7 @@ import (
 	_ "image/jpeg" // registered by being imported
 	_ "image/png"
 	"io"
+	"math"
 
 	_ "golang.org/x/image/bmp"
 	_ "golang.org/x/image/tiff"
@@ -51,12 +52,12 @@ func readPicture(f File, out *Output) error {
 		if page.Reason != "" {
 			err = out.Page(page)
 		} else {
-			err = out.Picture(page, func() (gray, error) {
-				m, _, err := image.Decode(ioSection(p))
+			err = out.Picture(page, func(float64) (gray, []ingest.Region, error) {
+				m, format, err := image.Decode(ioSection(p))
 				if err != nil {
-					return gray{}, err
+					return gray{}, nil, err
 				}
-				return grayOf(m), nil
+				return upright(grayOf(m), orientation(p, format)), nil, nil
 			})
 		}
 		if err != nil {
@@ -124,8 +125,8 @@ func tiffPages(f File) []File {
 	return pages
 }
 
-// grayOf copies a picture, on white paper where it is transparent. One that is much
-// larger than recognition needs is copied smaller.
+// grayOf copies a picture, on white paper where it is transparent. One that is larger than
+// recognition needs is made smaller.
 func grayOf(m image.Image) gray {
 	b := m.Bounds()
 	g := gray{b.Dx(), b.Dy(), make([]byte, b.Dx()*b.Dy())}
@@ -138,17 +139,51 @@ func grayOf(m image.Image) gray {
 		for y := range g.H {
 			copy(g.Pix[y*g.W:(y+1)*g.W], m.Y[y*m.YStride:])
 		}
+	case *image.NRGBA:
+		for y := range g.H {
+			row := m.Pix[y*m.Stride:]
+			for x := range g.W {
+				c := row[4*x : 4*x+4 : 4*x+4]
+				g.Pix[y*g.W+x] = onPaper(c[0], c[1], c[2], c[3])
+			}
+		}
+	case *image.Paletted:
+		var light [256]byte
+		for i, c := range m.Palette {
+			light[i] = onPaperOf(c)
+		}
+		for y := range g.H {
+			row := m.Pix[y*m.Stride:]
+			for x := range g.W {
+				g.Pix[y*g.W+x] = light[row[x]]
+			}
+		}
 	default:
 		for y := range g.H {
 			for x := range g.W {
-				c := color.NRGBAModel.Convert(m.At(b.Min.X+x, b.Min.Y+y)).(color.NRGBA)
-				light := (299*int(c.R) + 587*int(c.G) + 114*int(c.B)) / 1000
-				g.Pix[y*g.W+x] = byte((light*int(c.A) + 255*(255-int(c.A))) / 255)
+				g.Pix[y*g.W+x] = onPaperOf(m.At(b.Min.X+x, b.Min.Y+y))
 			}
 		}
 	}
-	for len(g.Pix) > ingest.MaxOCRPixels {
-		g = shrink(g, g.W/2, g.H/2)
+	return g.within(ingest.MaxOCRPixels)
+}
+
+// onPaper is how light a color is on white paper.
+func onPaper(r, g, b, a byte) byte {
+	light := (299*int(r) + 587*int(g) + 114*int(b)) / 1000
+	return byte((light*int(a) + 255*(255-int(a))) / 255)
+}
+
+func onPaperOf(c color.Color) byte {
+	n := color.NRGBAModel.Convert(c).(color.NRGBA)
+	return onPaper(n.R, n.G, n.B, n.A)
+}
+
+// within reduces a picture to at most so many pixels.
+func (g gray) within(pixels int) gray {
+	if len(g.Pix) <= pixels {
+		return g
 	}
-	return g
+	scale := math.Sqrt(float64(pixels) / float64(len(g.Pix)))
+	return shrink(g, max(int(float64(g.W)*scale), 1), max(int(float64(g.H)*scale), 1))
 }

@@ -197,6 +197,120 @@ func (p *Pool) Extract(ctx context.Context, file *os.File, size int64) (*ingest.
 	return a.reading(end), nil
 }
 
+// Look implements [ingest.Extractor].
+func (p *Pool) Look(ctx context.Context, file *os.File, size int64) ([]ingest.Look, *ingest.Reading, error) {
+	if size > ingest.MaxFileBytes {
+		reading, err := p.Extract(ctx, file, size)
+		return nil, reading, err
+	}
+	_ = p.warm()
+	var looks []ingest.Look
+	pixels := 0
+	t := &task{file: file, size: size, cpu: p.cpu, wall: p.time, purpose: toLook, show: func(d drawn) {
+		if slices.ContainsFunc(looks, func(l ingest.Look) bool { return l.Number == d.page }) {
+			return // shown by a child that crashed over a later one
+		}
+		if pixels += len(d.Pix); pixels > maxLooks*ingest.MaxLookPixels {
+			d.gray, d.reason = gray{}, failf(ingest.StatusLimit, "more pictures in one file than are looked at").Error()
+		}
+		looks = append(looks, d.look())
+	}}
+	a, end, err := p.read(ctx, t, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return looks, a.reading(end), nil
+}
+
+// maxLooks bounds the memory of the pictures of one TIFF.
+const maxLooks = 10
+
+func (d drawn) look() ingest.Look {
+	return ingest.Look{Number: d.page, Part: d.part, Picture: ingest.Picture(d.gray), Pictures: d.regions, Reason: d.reason}
+}
+
+// Draws implements [ingest.Extractor].
+func (p *Pool) Draws(mediaType string) bool {
+	return mediaType == "application/pdf" || printed(mediaType) || slices.Contains(pictureTypes, mediaType) || slices.Contains(holderTypes, mediaType)
+}
+
+// holderTypes are files that have no look themselves, and may hold some that have.
+var holderTypes = []string{zipType, "application/gzip", mailType, msgType}
+
+// printed reports whether LibreOffice gives files of a type their look.
+func printed(mediaType string) bool {
+	return legacyTypes[mediaType] != "" || slices.Contains(printedTypes, mediaType)
+}
+
+// needsOffice begins the reason why files are not drawn that need LibreOffice.
+const needsOffice = "not to be drawn: "
+
+// Redraws implements [ingest.Extractor].
+func (p *Pool) Redraws(undrawn string) bool {
+	return p.converter.missing == "" && strings.HasPrefix(undrawn, needsOffice)
+}
+
+// Draw implements [ingest.Extractor].
+func (p *Pool) Draw(ctx context.Context, file *os.File, size int64, mediaType string, show func(ingest.Look)) (undrawn string, err error) {
+	_ = p.warm()
+	t := &task{file: file, size: size, cpu: p.cpu, wall: p.time, purpose: toDraw, wanted: make(pageSet, pageSetBytes)}
+	if printed(mediaType) {
+		if p.converter.missing != "" {
+			return needsOffice + p.converter.missing, nil
+		}
+		c := &conversion{File: File{file, size}, mediaType: mediaType, to: "pdf"}
+		defer c.close()
+		if err := p.convert(ctx, t, c); err != nil {
+			return "", err
+		}
+		if c.converted == nil {
+			return c.end.Reason, nil
+		}
+		t.file, t.size = c.converted, c.size
+	}
+	for i := range t.wanted {
+		t.wanted[i] = 0xff
+	}
+	var failed []ingest.Page
+	last := 0
+	t.show = func(d drawn) {
+		last = d.page
+		t.wanted.remove(d.page)
+		if d.reason != "" {
+			failed = append(failed, ingest.Page{Number: d.page, Reason: d.reason})
+			return
+		}
+		show(d.look())
+	}
+	for failures := 0; ; failures++ {
+		t.wall = p.time // to the first picture
+		a, end, err := p.run(ctx, p.drawers, t)
+		if err != nil {
+			return "", err
+		}
+		if a.ended || failures == ingest.MaxDrawFailures || last == ingest.MaxPages {
+			return undrawnPages(failed, end), nil
+		}
+		// The page that the child was drawing when it broke off is to blame, and those
+		// behind it are not, unless it goes on like this.
+		last++
+		t.wanted.remove(last)
+		failed = append(failed, ingest.Page{Number: last, Reason: end.Error()})
+	}
+}
+
+// undrawnPages says which pages were not drawn.
+func undrawnPages(failed []ingest.Page, end *Failure) string {
+	var reasons []string
+	if len(failed) > 0 {
+		reasons = append(reasons, pageList(failed)+": "+failed[0].Reason)
+	}
+	if end != nil {
+		reasons = append(reasons, end.Error())
+	}
+	return strings.Join(reasons, "; ")
+}
+
 // read reads a file and those inside it that have to be converted, depth of which it
 // lies in. They share the time of the task.
 func (p *Pool) read(ctx context.Context, t *task, depth int) (*answer, *Failure, error) {
@@ -205,7 +319,7 @@ func (p *Pool) read(ctx context.Context, t *task, depth int) (*answer, *Failure,
 		return nil, nil, err
 	}
 	if mediaType := a.mediaType; legacyTypes[mediaType] != "" {
-		c := &conversion{File: File{t.file, t.size}, mediaType: mediaType}
+		c := &conversion{File: File{t.file, t.size}, mediaType: mediaType, to: legacyTypes[mediaType]}
 		defer c.close()
 		if err := p.convert(ctx, t, c); err != nil {
 			return nil, nil, err
@@ -243,7 +357,7 @@ func (p *Pool) readInside(ctx context.Context, a *answer, t *task, depth int) er
 	files := map[int]*conversion{} // by page
 	var all []*conversion
 	for _, e := range a.inside {
-		files[e.page] = &conversion{File: fileOf(e.file), mediaType: e.mediaType}
+		files[e.page] = &conversion{File: fileOf(e.file), mediaType: e.mediaType, to: legacyTypes[e.mediaType]}
 		all = append(all, files[e.page])
 	}
 	defer func() {
@@ -314,7 +428,7 @@ func (p *Pool) run(ctx context.Context, l lane, t *task) (a *answer, end *Failur
 		switch {
 		case err != nil:
 			return nil, nil, err
-		case !crashed || t.wanted != nil || first && t.careful:
+		case !crashed || t.purpose.drawing() || first && t.careful:
 			return a, end, nil
 		case first:
 			t.careful = true
@@ -324,7 +438,7 @@ func (p *Pool) run(ctx context.Context, l lane, t *task) (a *answer, end *Failur
 
 // recognize fills in the text of pages that are pictures.
 func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
-	t.wanted = make(pageSet, pageSetBytes)
+	t.purpose, t.wanted = toRecognize, make(pageSet, pageSetBytes)
 	left := map[int]*ingest.Page{}
 	for i := range a.pages {
 		if page := &a.pages[i]; page.NeedsOCR {
@@ -336,12 +450,12 @@ func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
 	var mu sync.Mutex // of what follows
 	var failed error
 	text := a.bytes
-	t.show = func(number int, g picture) {
-		page := left[number]
+	t.show = func(d drawn) {
+		page := left[d.page]
 		if page == nil {
 			return
 		}
-		delete(left, number)
+		delete(left, d.page)
 		// Whoever waits here keeps the child from drawing the next page.
 		release, err := p.ocr.acquire(ctx)
 		if err != nil {
@@ -349,7 +463,7 @@ func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
 		}
 		running.Go(func() {
 			defer release()
-			err := p.recognizePage(ctx, page, g)
+			err := p.recognizePage(ctx, page, d)
 			mu.Lock()
 			defer mu.Unlock()
 			failed = errors.Join(failed, err)
@@ -385,12 +499,12 @@ func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
 }
 
 // recognizePage puts what is recognized before the text that the page has.
-func (p *Pool) recognizePage(ctx context.Context, page *ingest.Page, g picture) error {
-	page.NeedsOCR, page.Reason = false, g.reason
-	if len(g.Pix) == 0 { // nothing to see
+func (p *Pool) recognizePage(ctx context.Context, page *ingest.Page, d drawn) error {
+	page.NeedsOCR, page.Reason = false, d.reason
+	if len(d.Pix) == 0 { // nothing to see
 		return nil
 	}
-	r, end, err := p.ocr.recognize(ctx, g.gray)
+	r, end, err := p.ocr.recognize(ctx, d.gray)
 	if err != nil {
 		return fmt.Errorf("recognize page: %w", err)
 	}

@@ -17,9 +17,9 @@ var urduLines = []string{
 	"یہ بات Finance Division نے کہی اور بس",
 }
 
-// drawn sets lines on a page as a program would, right to left from x = 500, 20
-// points apart: glyphs of 6 points, spaces not drawn but left open.
-func drawn(lines []string) [][]glyph {
+// setOut sets lines on a page as a program would, right to left from x = 500, 20
+// points apart: glyphs of 6 points, spaces not setOut but left open.
+func setOut(lines []string) [][]glyph {
 	var page [][]glyph
 	for n, line := range lines {
 		var set []glyph
@@ -51,7 +51,7 @@ func drawn(lines []string) [][]glyph {
 // TestLayout: whatever the order in which a page draws its glyphs, its lines read as
 // they are written.
 func TestLayout(t *testing.T) {
-	page := drawn(urduLines)
+	page := setOut(urduLines)
 	var want []string
 	for _, line := range urduLines {
 		want = append(want, string(fingerprint.Normalize(line).Chars))

@@ -216,15 +216,15 @@ func serve(socket io.Writer, readers []Reader, req request) error {
 		return err
 	}
 	out := &Output{
-		readers: readers, careful: req.careful, wanted: req.wanted,
+		readers: readers, careful: req.careful, purpose: req.purpose, wanted: req.wanted,
 		send: func(p ingest.Page) error { return send(appendPage(nil, p)) },
 		carry: func(page int, mediaType string, f File) error {
 			b, err := readAll(f)
 			return errors.Join(err, send(fileFrame(page, mediaType, b)))
 		},
-		show: func(number int, g picture) error {
+		show: func(d drawn) error {
 			// Each picture has the time of its own.
-			return errors.Join(send(imageFrame(number, g)), limitCPU(uint32(ingest.RenderTime.Seconds())))
+			return errors.Join(send(imageFrame(d)), limitCPU(uint32(ingest.RenderTime.Seconds())))
 		},
 	}
 	end := out.read(f, mediaType)

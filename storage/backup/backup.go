@@ -1,8 +1,8 @@
 // Package backup puts the index and the registry of a deployment into one file, and
 // makes a data folder of it again.
 //
-// A backup is a tar archive: the index's segments and manifest below "index/", the
-// registry as "registry.db", and at the end "backup.json" with the size and SHA-256 of
+// A backup is a tar archive: the segments and manifest of the index below "index/", those
+// of the index of pages below "pages/", the registry as "registry.db", and at the end "backup.json" with the size and SHA-256 of
 // all of them. An archive that ends before it, or differs from it, is damaged. It holds
 // no secret key, only its id: whoever finds a backup reads as little from it as from the
 // data folder. Keep the key elsewhere.
@@ -11,10 +11,10 @@
 //
 // Registration and deletion go on while a backup is written. A registration stores
 // fingerprints first and says so in the registry afterwards; a deletion goes the other
-// way. So the registry is copied first and the index follows: fingerprints that nobody
+// way. So the registry is copied first and the indexes follow: fingerprints that nobody
 // speaks of yet are left for the start of the server to delete, as after a crash; and
 // a document whose fingerprints are gone was deleted in between, and is deleted from the
-// copy, too.
+// copy, too. Pages whose fingerprints are gone are drawn again after the start.
 package backup
 
 import (
@@ -41,12 +41,13 @@ import (
 
 // Format is the version of the archive that this package writes, and the newest that it
 // reads.
-const Format = 1
+const Format = 2
 
 const (
 	contentsName = "backup.json"
 	registryName = "registry.db"
-	indexFolder  = "index/"
+	indexName    = "index"
+	pagesName    = "pages"
 
 	// maxContents bounds backup.json: some hundred bytes for each of a few dozen files.
 	maxContents = 1 << 20
@@ -72,6 +73,7 @@ type File struct {
 // Source is what is backed up.
 type Source struct {
 	Index    *index.Index
+	Pages    *index.Index
 	Registry *registry.Registry
 	Key      *fingerprint.Key
 	// Folder is where the copy of the registry is put meanwhile.
@@ -105,11 +107,21 @@ func (s *Source) write(ctx context.Context, w io.Writer) (*Contents, error) {
 	a := &archive{tar: tar.NewWriter(w), contents: Contents{
 		Format: Format, CreatedAt: time.Now().UTC().Truncate(time.Second), KeyID: s.Key.ID(), IndexVersion: stats.Version,
 	}}
-	indexed, err := s.Index.Backup(ctx, func(name string, content []byte) error {
-		return a.add(indexFolder+name, int64(len(content)), bytes.NewReader(content))
-	})
-	if err != nil {
-		return nil, err
+	var indexed []storage.Ordinal
+	for _, name := range indexes {
+		ix := s.Index
+		if name == pagesName {
+			ix = s.Pages
+		}
+		ordinals, err := ix.Backup(ctx, func(file string, content []byte) error {
+			return a.add(name+"/"+file, int64(len(content)), bytes.NewReader(content))
+		})
+		if err != nil {
+			return nil, err
+		}
+		if name == indexName {
+			indexed = ordinals
+		}
 	}
 	if a.contents.Documents, err = forget(ctx, snapshot, s.Key, indexed); err != nil {
 		return nil, fmt.Errorf("make registry agree with the index: %w", err)
@@ -233,11 +245,14 @@ func read(r io.Reader, open func(name string) (io.WriteCloser, error)) (*Content
 	}
 }
 
+// indexes are the folders of a backup.
+var indexes = []string{indexName, pagesName}
+
 // expected reports whether a backup may hold a file of that name: nothing may lead out
 // of the folder that it is unpacked in.
 func expected(name string) bool {
-	base, inIndex := strings.CutPrefix(name, indexFolder)
-	return name == registryName || inIndex && base != "" && base == filepath.Base(base) && !strings.HasPrefix(base, ".")
+	folder, base, inside := strings.Cut(name, "/")
+	return name == registryName || inside && slices.Contains(indexes, folder) && base != "" && base == filepath.Base(base) && !strings.HasPrefix(base, ".")
 }
 
 func copyFile(header *tar.Header, content io.Reader, open func(name string) (io.WriteCloser, error)) (f File, err error) {
@@ -304,7 +319,7 @@ func Restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key)
 }
 
 func restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key) (_ *Contents, err error) {
-	for _, name := range []string{"index", registryName} {
+	for _, name := range append(indexes, registryName) {
 		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%s is there already; restore into a folder that holds nothing but secret.key", filepath.Join(dir, name))
 		}
@@ -314,8 +329,10 @@ func restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key)
 		return nil, err
 	}
 	defer os.RemoveAll(aside)
-	if err := os.Mkdir(filepath.Join(aside, "index"), 0o700); err != nil {
-		return nil, err
+	for _, name := range indexes {
+		if err := os.Mkdir(filepath.Join(aside, name), 0o700); err != nil {
+			return nil, err
+		}
 	}
 	contents, err := read(r, func(name string) (io.WriteCloser, error) {
 		f, err := os.OpenFile(filepath.Join(aside, filepath.FromSlash(name)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -330,10 +347,12 @@ func restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key)
 	if err := verify(ctx, aside, key); err != nil {
 		return nil, err
 	}
-	if err := syncFolder(filepath.Join(aside, "index")); err != nil {
-		return nil, err
+	for _, name := range indexes {
+		if err := syncFolder(filepath.Join(aside, name)); err != nil {
+			return nil, err
+		}
 	}
-	for _, name := range []string{"index", registryName} {
+	for _, name := range append(indexes, registryName) {
 		if err := os.Rename(filepath.Join(aside, name), filepath.Join(dir, name)); err != nil {
 			return nil, err
 		}
@@ -357,19 +376,11 @@ func syncFolder(path string) error {
 // verify reads all of an unpacked backup and makes sure that each version that the
 // registry knows has its fingerprints.
 func verify(ctx context.Context, dir string, key *fingerprint.Key) error {
-	report, err := index.Check(ctx, filepath.Join(dir, "index"))
+	indexed, err := verifyIndex(ctx, filepath.Join(dir, indexName), key.Params())
 	if err != nil {
 		return err
 	}
-	if len(report.Damage) > 0 {
-		return report.Damage[0]
-	}
-	ix, err := index.Open(filepath.Join(dir, "index"), key.Params(), index.Options{})
-	if err != nil {
-		return err
-	}
-	indexed, err := ix.Ordinals(ctx)
-	if err := errors.Join(err, ix.Close()); err != nil {
+	if _, err := verifyIndex(ctx, filepath.Join(dir, pagesName), key.PageParams()); err != nil {
 		return err
 	}
 	r, err := registry.Open(ctx, filepath.Join(dir, registryName), key)
@@ -386,4 +397,20 @@ func verify(ctx context.Context, dir string, key *fingerprint.Key) error {
 		}
 	}
 	return nil
+}
+
+func verifyIndex(ctx context.Context, dir string, params fingerprint.Params) ([]storage.Ordinal, error) {
+	ix, err := index.Open(dir, params, index.Options{}) // makes one, if the backup is from before there was one
+	if err != nil {
+		return nil, err
+	}
+	indexed, err := ix.Ordinals(ctx)
+	if err := errors.Join(err, ix.Close()); err != nil {
+		return nil, err
+	}
+	report, err := index.Check(ctx, dir)
+	if err == nil && len(report.Damage) > 0 {
+		err = report.Damage[0]
+	}
+	return indexed, err
 }

@@ -42,10 +42,13 @@ func open(t *testing.T, dir string, key *fingerprint.Key) *deployment {
 	if d.from.Index, err = index.Open(filepath.Join(dir, "index"), key.Params(), index.Options{MemoryBudget: 64 << 10}); err != nil {
 		t.Fatal(err)
 	}
+	if d.from.Pages, err = index.Open(filepath.Join(dir, "pages"), key.PageParams(), index.Options{}); err != nil {
+		t.Fatal(err)
+	}
 	if d.from.Registry, err = registry.Open(t.Context(), filepath.Join(dir, "registry.db"), key); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.from.Index.Close(); d.from.Registry.Close() })
+	t.Cleanup(func() { d.from.Index.Close(); d.from.Pages.Close(); d.from.Registry.Close() })
 	return d
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/sealprint/sealprint/storage"
@@ -42,16 +43,26 @@ func (r *Registry) Commit(ctx context.Context, changes storage.Changes) error {
 	if err != nil {
 		return fmt.Errorf("seal versions: %w", err)
 	}
+	if len(changes.Drawn)+len(changes.Rereads) > 0 {
+		r.hashes.changing.Lock()
+		defer r.hashes.changing.Unlock()
+	}
 	retired := false
+	var gone []storage.Ordinal
 	err = r.update(ctx, func(tx *sql.Tx) error {
 		w := &writer{ctx: ctx, tx: tx, statements: &r.statements}
 		var err error
-		retired, err = w.commit(changes, sealed, reread)
+		if retired, err = w.commit(changes, sealed, reread); err != nil {
+			return err
+		}
+		err = w.draw(changes.Drawn, r.seal)
+		gone = w.gone
 		return err
 	})
 	if err != nil {
 		return r.explain("commit to registry", err)
 	}
+	r.hashes.change(gone, changes.Drawn)
 	if retired {
 		// The items of older jobs are invisible already. If removing them fails,
 		// the changes stand nevertheless, and the next sweep removes them.
@@ -64,7 +75,8 @@ func (r *Registry) Commit(ctx context.Context, changes storage.Changes) error {
 type writer struct {
 	ctx      context.Context
 	tx       *sql.Tx
-	sequence int64 // the last number taken
+	sequence int64             // the last number taken
+	gone     []storage.Ordinal // drawings that were removed
 	*statements
 }
 
@@ -150,7 +162,7 @@ func (w *writer) version(v storage.Version, sealed sealedVersion) error {
 		return err
 	}
 	err = w.exec(w.addVersion, v.Ordinal, v.Document, v.Number, blob(v.Content), v.Size, v.MediaType, int64(v.Window),
-		v.Status, v.Reason, v.TextBytes, micros(v.CreatedAt), len(v.Pages), pages)
+		v.Status, v.Reason, v.TextBytes, micros(v.CreatedAt), len(v.Pages), pages, v.Drawn, v.Undrawn)
 	if err != nil {
 		return err
 	}
@@ -201,6 +213,9 @@ func (w *writer) reread(v storage.Version, sealed sealedVersion) error {
 	if err != nil {
 		return err
 	}
+	if err := w.erase(old); err != nil {
+		return err
+	}
 	for _, table := range []string{"places", "sketches", "gates"} {
 		if _, err := w.tx.ExecContext(w.ctx, `DELETE FROM `+table+` WHERE ordinal = $1`, old); err != nil {
 			return err
@@ -210,7 +225,8 @@ func (w *writer) reread(v storage.Version, sealed sealedVersion) error {
 	if err != nil {
 		return err
 	}
-	err = w.exec(w.replaceVersion, v.Ordinal, v.MediaType, int64(v.Window), v.Status, v.Reason, v.TextBytes, len(v.Pages), pages, v.Document, v.Number)
+	err = w.exec(w.replaceVersion, v.Ordinal, v.MediaType, int64(v.Window), v.Status, v.Reason, v.TextBytes, len(v.Pages), pages, v.Drawn, v.Undrawn,
+		v.Document, v.Number)
 	if err != nil {
 		return err
 	}
@@ -298,10 +314,12 @@ func (r *Registry) Patch(ctx context.Context, scope storage.Scope, id storage.Do
 	return d, nil
 }
 
-// Delete implements [storage.Registry]. Versions, places, sketches and sources go
-// with the document.
+// Delete implements [storage.Registry]. Versions, places, sketches, drawings and sources
+// go with the document.
 func (r *Registry) Delete(ctx context.Context, scope storage.Scope, id storage.DocumentID) ([]storage.Ordinal, error) {
-	var ordinals []storage.Ordinal
+	r.hashes.changing.Lock()
+	defer r.hashes.changing.Unlock()
+	var ordinals, drawn []storage.Ordinal
 	err := r.update(ctx, func(tx *sql.Tx) error {
 		if _, err := document(ctx, tx, scope, id); err != nil {
 			return err
@@ -313,11 +331,17 @@ func (r *Registry) Delete(ctx context.Context, scope storage.Scope, id storage.D
 		if ordinals, err = collect(rows, scanOrdinal); err != nil {
 			return err
 		}
+		if drawn, err = drawingsOf(ctx, tx, false, ordinals...); err != nil {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM documents WHERE id = $1`, id)
 		return err
 	})
 	if err != nil {
 		return nil, r.explain(fmt.Sprintf("delete document %s", id), err)
 	}
+	r.hashes.change(drawn, nil)
+	ordinals = append(ordinals, drawn...)
+	slices.Sort(ordinals)
 	return ordinals, nil
 }

@@ -47,6 +47,11 @@
 // what they say, so that plain ones would show a thief which documents resemble
 // each other.
 //
+// Drawings are sealed as well: where the words of a page are tells something about what
+// they are, and the perceptual hash of a picture is a tiny copy of it. The hashes, 32 bytes
+// each, are in memory as long as the registry is open: a picture is compared with all of
+// them.
+//
 // Deleted rows are overwritten with zeros, so that what Delete forgot is not
 // left in the free space of the file. The log still holds them until it is
 // written over.
@@ -97,6 +102,7 @@ type Registry struct {
 	read   *sql.DB
 	seal   *sealer
 	cursor *cursors
+	hashes hashes
 	closed atomic.Bool
 	statements
 }
@@ -140,6 +146,9 @@ func Open(ctx context.Context, path string, key *fingerprint.Key) (_ *Registry, 
 		return nil, err
 	}
 	if err := r.prepare(ctx, r.write, r.read); err != nil {
+		return nil, err
+	}
+	if err := r.hashes.load(ctx, r.read, r.seal); err != nil {
 		return nil, err
 	}
 	// A crash may have come between the beginning of a job and this.
@@ -205,7 +214,9 @@ func (r *Registry) Stats(ctx context.Context) (storage.RegistryStats, error) {
 	err := r.read.QueryRowContext(ctx, `SELECT
 		(SELECT COUNT(*) FROM documents),
 		(SELECT COALESCE(SUM(page_count), 0) FROM versions),
-		(SELECT COALESCE(SUM(text_bytes), 0) FROM versions)`).Scan(&s.Documents, &s.Pages, &s.TextBytes)
+		(SELECT COALESCE(SUM(text_bytes), 0) FROM versions),
+		(SELECT COUNT(*) FROM drawings),
+		(SELECT COUNT(*) FROM versions WHERE drawn = 0)`).Scan(&s.Documents, &s.Pages, &s.TextBytes, &s.Drawings, &s.Undrawn)
 	if err != nil {
 		return storage.RegistryStats{}, r.explain("count documents", err)
 	}

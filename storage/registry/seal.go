@@ -23,17 +23,20 @@ import (
 const maxPlaces = 64 << 20
 
 // sealer encrypts what is kept of versions beside the plain facts. What it writes
-// is a nonce and what AES-256-GCM makes of the deflated places, or of the sketch,
+// is a nonce and what AES-256-GCM makes of the deflated places, or of something else,
 // with the ordinal as additional data. Each has a key of its own, so that one
 // cannot be passed off as the other.
 type sealer struct {
-	places, sketches cipher.AEAD
-	inflaters        sync.Pool // of readers of package flate: each has 40 KB of its own
+	places, sketches, layouts, hashes cipher.AEAD
+
+	inflaters sync.Pool // of readers of package flate: each has 40 KB of its own
 }
 
 func newSealer(key *fingerprint.Key) (*sealer, error) {
 	s := &sealer{}
-	for purpose, aead := range map[string]*cipher.AEAD{"registry places": &s.places, "registry sketches": &s.sketches} {
+	for purpose, aead := range map[string]*cipher.AEAD{
+		"registry places": &s.places, "registry sketches": &s.sketches, "registry layouts": &s.layouts, "registry hashes": &s.hashes,
+	} {
 		block, err := aes.NewCipher(key.Derive(purpose, 32))
 		if err != nil {
 			return nil, err

@@ -18,7 +18,7 @@ import (
 // documents d, versions v and sources s.
 const (
 	documentColumns = `d.id, d.title, d.department, d.classification, d.collection, d.version, d.published_at, d.created_at, d.updated_at`
-	versionColumns  = `v.document, v.number, v.ordinal, v.content, v.size, v.media_type, v.density, v.status, v.reason, v.text_bytes, v.created_at, v.pages`
+	versionColumns  = `v.document, v.number, v.ordinal, v.content, v.size, v.media_type, v.density, v.status, v.reason, v.text_bytes, v.created_at, v.pages, v.drawn, v.undrawn`
 	sourceColumns   = `s.department, s.collection, s.source, s.document, s.version, s.revision, s.seen_at`
 	jobColumns      = `id, source, prefix, department, classification, collection, state, error, checkpoint, outcomes, listed, bytes, created_at, updated_at, ended_at, again`
 
@@ -40,6 +40,8 @@ FROM versions v JOIN documents d ON d.id = v.document
 WHERE v.ordinal`
 
 	sketchQuery = `SELECT ordinal, sealed FROM sketches WHERE ordinal`
+
+	drawingQuery = `SELECT ordinal, version, page, part, region, layout FROM drawings WHERE ordinal`
 
 	collectionQuery = `SELECT ` + collectionColumns + ` FROM collections WHERE name = $1`
 
@@ -66,10 +68,10 @@ type byOrdinals struct{ few, many *sql.Stmt }
 // long to plan them as to run them, so they are prepared once.
 type statements struct {
 	// Of the writer.
-	count, putDocument, addVersion, replaceVersion, ordinalOf, addPlaces, addSketch, addGates, hasVersion, putSource, putJob, numberItems, addItem *sql.Stmt
+	count, putDocument, addVersion, replaceVersion, ordinalOf, addPlaces, addSketch, addGates, hasVersion, markDrawn, addDrawing, addHash, putSource, putJob, numberItems, addItem *sql.Stmt
 	// Of the readers.
 	source, content, places, collection *sql.Stmt
-	matches, sketches                   byOrdinals
+	matches, sketches, drawings         byOrdinals
 }
 
 func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
@@ -84,14 +86,17 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 			ON CONFLICT (id) DO UPDATE SET version = excluded.version, updated_at = excluded.updated_at`},
 		{write, &s.addVersion, `INSERT INTO versions
-			(ordinal, document, number, content, size, media_type, density, status, reason, text_bytes, created_at, page_count, pages)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`},
+			(ordinal, document, number, content, size, media_type, density, status, reason, text_bytes, created_at, page_count, pages, drawn, undrawn)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`},
 		{write, &s.ordinalOf, `SELECT ordinal FROM versions WHERE document = $1 AND number = $2`},
 		{write, &s.replaceVersion, `UPDATE versions SET ordinal = $1, media_type = $2, density = $3, status = $4, reason = $5,
-			text_bytes = $6, page_count = $7, pages = $8 WHERE document = $9 AND number = $10`},
+			text_bytes = $6, page_count = $7, pages = $8, drawn = $9, undrawn = $10 WHERE document = $11 AND number = $12`},
 		{write, &s.addPlaces, `INSERT INTO places (ordinal, sealed) VALUES ($1, $2)`},
 		{write, &s.addSketch, `INSERT INTO sketches (ordinal, sealed) VALUES ($1, $2)`},
 		{write, &s.addGates, `INSERT INTO gates (ordinal, gates) VALUES ($1, $2)`},
+		{write, &s.markDrawn, `UPDATE versions SET drawn = $1, undrawn = $2 WHERE ordinal = $3`},
+		{write, &s.addDrawing, `INSERT INTO drawings (ordinal, version, page, part, region, layout) VALUES ($1, $2, $3, $4, $5, $6)`},
+		{write, &s.addHash, `INSERT INTO hashes (ordinal, sealed) VALUES ($1, $2)`},
 		{write, &s.hasVersion, `SELECT COUNT(*) FROM versions WHERE document = $1 AND number = $2`},
 		{write, &s.putSource, `INSERT INTO sources
 			(source, department, collection, sequence, document, version, revision, seen_at)
@@ -120,6 +125,8 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 		{read, &s.places, `SELECT sealed FROM places WHERE ordinal = $1`},
 		{read, &s.sketches.few, ofOrdinals(sketchQuery, fewOrdinals)},
 		{read, &s.sketches.many, ofOrdinals(sketchQuery, manyOrdinals)},
+		{read, &s.drawings.few, ofOrdinals(drawingQuery, fewOrdinals)},
+		{read, &s.drawings.many, ofOrdinals(drawingQuery, manyOrdinals)},
 		{read, &s.collection, collectionQuery},
 	} {
 		var err error
@@ -189,7 +196,7 @@ func scanDocument(d *storage.Document) []any {
 func scanVersion(v *storage.Version) []any {
 	return []any{(*string)(&v.Document), number[int]{&v.Number}, number[storage.Ordinal]{&v.Ordinal}, (*scanBytes)(&v.Content),
 		number[int64]{&v.Size}, &v.MediaType, number[fingerprint.Window]{&v.Window}, &v.Status, &v.Reason,
-		number[int64]{&v.TextBytes}, (*scanTime)(&v.CreatedAt), (*scanPages)(&v.Pages)}
+		number[int64]{&v.TextBytes}, (*scanTime)(&v.CreatedAt), (*scanPages)(&v.Pages), number[int]{&v.Drawn}, &v.Undrawn}
 }
 
 func scanSource(s *storage.Source) []any {

@@ -37,6 +37,7 @@ func Registry(t *testing.T, place RegistryPlace) {
 		{"Matches", (*registrySuite).matches},
 		{"Places", (*registrySuite).places},
 		{"Sketches", (*registrySuite).sketches},
+		{"Drawings", (*registrySuite).drawings},
 		{"Scopes", (*registrySuite).scopes},
 		{"ScopesAgree", (*registrySuite).scopesAgree},
 		{"Pages", (*registrySuite).pages},
@@ -610,6 +611,125 @@ func (s *registrySuite) sketches() {
 }
 
 // No call reveals a document outside the scope, nor that it exists.
+// drawingsOf lists what was drawn of versions.
+func (s *registrySuite) drawingsOf(laidOut bool, versions ...storage.Ordinal) []storage.Ordinal {
+	s.Helper()
+	ordinals, err := s.r.DrawingsOf(s.Context(), laidOut, versions...)
+	s.ok(err)
+	return ordinals
+}
+
+func (s *registrySuite) near(hash []byte, distance int) []storage.Near {
+	s.Helper()
+	near, err := s.r.Near(s.Context(), hash, distance, 10)
+	s.ok(err)
+	return near
+}
+
+func (s *registrySuite) drawings() {
+	ctx := s.Context()
+	hash := func(bits ...int) []byte {
+		h := make([]byte, 32)
+		for _, b := range bits {
+			h[b/8] |= 1 << (b % 8)
+		}
+		return h
+	}
+	a, b := s.register("doc_a", "finance/budget"), s.register("doc_b", "health")
+	b.Versions[0].Drawn = 3 // nothing to draw
+	s.put(a)
+	s.put(b)
+	versionA, versionB := a.Versions[0].Ordinal, b.Versions[0].Ordinal
+	pending := func(by int, after storage.Ordinal) (ordinals []storage.Ordinal) {
+		s.Helper()
+		versions, err := s.r.Undrawn(ctx, by, after, 10)
+		s.ok(err)
+		for _, v := range versions {
+			ordinals = append(ordinals, v.Ordinal)
+		}
+		return ordinals
+	}
+	pages := func(scope storage.Scope, by int) int64 {
+		s.Helper()
+		n, err := s.r.UndrawnPages(ctx, scope, by)
+		s.ok(err)
+		return n
+	}
+	s.equal(pending(3, 0), []storage.Ordinal{versionA})
+	s.equal(pending(4, 0), []storage.Ordinal{versionA, versionB})
+	s.equal(pending(4, versionA), []storage.Ordinal{versionB})
+	s.equal([]int64{pages(everywhere, 3), pages(everywhere, 4), pages(storage.Branches("finance"), 4), pages(storage.Branches(), 4)}, []int64{2, 4, 2, 0})
+
+	page := storage.Drawing{Ordinal: s.ordinal(), Version: versionA, Page: 1, Layout: []byte("where words are"), Hash: hash(1, 2, 3)}
+	map1 := storage.Drawing{Ordinal: s.ordinal(), Version: versionA, Page: 2, Part: "attachment 1", Region: storage.Region{X: .25, Y: .5, Width: .5, Height: .125}, Hash: hash(7)}
+	blank := storage.Drawing{Ordinal: s.ordinal(), Version: versionA, Page: 3}
+	drawn := storage.Drawn{Version: versionA, By: 3, Undrawn: "page 4: damaged", Drawings: []storage.Drawing{page, map1, blank}}
+	s.put(storage.Changes{Drawn: []storage.Drawn{drawn}})
+	check := func() {
+		s.Helper()
+		found, err := s.r.Drawings(ctx, []storage.Ordinal{page.Ordinal, map1.Ordinal, blank.Ordinal, versionB, 4711})
+		s.ok(err)
+		want := map[storage.Ordinal]storage.Drawing{page.Ordinal: page, map1.Ordinal: map1, blank.Ordinal: blank}
+		for o, d := range want {
+			d.Hash = nil
+			want[o] = d
+		}
+		s.equal(found, want)
+		s.equal(s.drawingsOf(false), []storage.Ordinal{page.Ordinal, map1.Ordinal, blank.Ordinal})
+		s.equal(s.drawingsOf(true, versionA, versionB), []storage.Ordinal{page.Ordinal})
+		s.equal(s.drawingsOf(true), []storage.Ordinal{page.Ordinal})
+		s.equal(len(s.drawingsOf(false, versionB)), 0)
+		s.equal(len(pending(3, 0)), 0)
+		s.equal(s.near(hash(1, 2, 3), 0), []storage.Near{{Ordinal: page.Ordinal}})
+		s.equal(s.near(hash(1, 2), 4), []storage.Near{{Ordinal: page.Ordinal, Distance: 1}, {Ordinal: map1.Ordinal, Distance: 3}})
+		s.equal(len(s.near(hash(100, 101), 2)), 0)
+		_, versions, _, err := s.r.Document(ctx, everywhere, "doc_a")
+		s.ok(err)
+		s.equal(versions[0].Drawn, 3)
+		s.equal(versions[0].Undrawn, "page 4: damaged")
+		stats, err := s.r.Stats(ctx)
+		s.ok(err)
+		s.equal([]int64{stats.Drawings, stats.Undrawn}, []int64{3, 0})
+	}
+	check()
+	s.crash()
+	check()
+	if _, err := s.r.Near(ctx, []byte("short"), 3, 1); err == nil {
+		s.Error("a hash of another length was compared")
+	}
+
+	// Drawn anew, what was drawn before is gone.
+	again := storage.Drawing{Ordinal: s.ordinal(), Version: versionA, Page: 1, Layout: []byte("other words"), Hash: hash(50)}
+	s.put(storage.Changes{Drawn: []storage.Drawn{{Version: versionA, By: 4, Drawings: []storage.Drawing{again}}}})
+	s.equal(s.drawingsOf(false, versionA), []storage.Ordinal{again.Ordinal})
+	s.equal(len(s.near(hash(1, 2, 3), 5)), 1) // the new one
+	// A version that is gone, or an ordinal that is taken: nothing changes.
+	err := s.r.Commit(ctx, storage.Changes{Drawn: []storage.Drawn{{Version: 4711, By: 4}}})
+	s.kind(err, storage.ErrConflict)
+	twice := storage.Drawn{Version: versionB, By: 4, Drawings: []storage.Drawing{again}}
+	if s.r.Commit(ctx, storage.Changes{Drawn: []storage.Drawn{twice}}) == nil {
+		s.Error("an ordinal was taken twice")
+	}
+	s.equal(s.drawingsOf(false), []storage.Ordinal{again.Ordinal})
+	s.equal(s.near(hash(50), 0), []storage.Near{{Ordinal: again.Ordinal}})
+
+	// Read again, all of it is to be drawn again.
+	reread := a.Versions[0]
+	reread.Ordinal = s.ordinal()
+	s.put(storage.Changes{Rereads: []storage.Version{reread}})
+	s.equal(len(s.drawingsOf(false)), 0)
+	s.equal(len(s.near(hash(50), 0)), 0)
+	s.equal(pending(1, 0), []storage.Ordinal{reread.Ordinal})
+
+	again.Ordinal = s.ordinal()
+	s.put(storage.Changes{Drawn: []storage.Drawn{{Version: reread.Ordinal, By: 3, Drawings: []storage.Drawing{again}}}})
+	gone, err := s.r.Delete(ctx, everywhere, "doc_a")
+	s.ok(err)
+	s.equal(gone, []storage.Ordinal{reread.Ordinal, again.Ordinal})
+	s.equal(len(s.near(hash(50), 0)), 0)
+	s.equal(len(s.drawingsOf(false)), 0)
+}
+
 func (s *registrySuite) scopes() {
 	ctx := s.Context()
 	mine, below, foreign := s.register("doc_a", "finance"), s.register("doc_b", "finance/budget-wing"), s.register("doc_c", "works")
@@ -1175,7 +1295,7 @@ func (s *registrySuite) keys() {
 
 func (s *registrySuite) stats() {
 	ctx := s.Context()
-	check := func(documents int, pages, text int64) {
+	check := func(documents int, pages, text, undrawn int64) {
 		s.Helper()
 		got, err := s.r.Stats(ctx)
 		s.ok(err)
@@ -1183,20 +1303,20 @@ func (s *registrySuite) stats() {
 			s.Fatalf("%d bytes", got.Bytes)
 		}
 		got.Bytes = 0
-		s.equal(got, storage.RegistryStats{Documents: documents, Pages: pages, TextBytes: text})
+		s.equal(got, storage.RegistryStats{Documents: documents, Pages: pages, TextBytes: text, Undrawn: undrawn})
 	}
-	check(0, 0, 0)
+	check(0, 0, 0, 0)
 	c := s.register("doc_a", "finance")
 	s.put(c)
 	s.put(s.register("doc_b", "works"))
-	check(2, 4, 2200)
+	check(2, 4, 2200, 2)
 	v := c.Versions[0]
 	v.Number, v.Ordinal, v.TextBytes = 2, s.ordinal(), 5
 	s.put(storage.Changes{Versions: []storage.Version{v}})
-	check(2, 6, 2205)
+	check(2, 6, 2205, 3)
 	_, err := s.r.Delete(ctx, everywhere, "doc_a")
 	s.ok(err)
-	check(1, 2, 1100)
+	check(1, 2, 1100, 1)
 }
 
 // What was acknowledged is there after a crash, and after an orderly end.

@@ -1,0 +1,321 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/fingerprint/page"
+	"github.com/sealprint/sealprint/fingerprint/pdq"
+	"github.com/sealprint/sealprint/storage"
+)
+
+// Drawing is the version of how pages are drawn and what is kept of their look. Pages
+// drawn by an earlier one are drawn again.
+const Drawing = 1
+
+// notKept is why pages are not drawn of a file that nobody has any more.
+const notKept = "the file was not kept until its pages were drawn; register it again"
+
+// A registered file is looked at twice. Its text is found as soon as it is registered;
+// behind that its pages are drawn, which takes longer, and known by their look from then
+// on. The registry says which versions are still to be drawn, so that none is forgotten.
+//
+// Until then the file is held in memory, if there is room. One that was uploaded waits
+// for room, since nobody may send it again; others are fetched again.
+type drawer struct {
+	room *semaphore.Weighted
+	wake chan struct{}
+	slot chan struct{} // held by each file that is being drawn
+	wait sync.WaitGroup
+
+	mu    sync.Mutex
+	kept  map[storage.Ordinal]spooled
+	busy  map[storage.Ordinal]bool
+	later map[storage.Ordinal]time.Time // when to try again what cannot be fetched
+}
+
+// spooled is a file in memory; the zero one is none.
+type spooled struct {
+	*os.File
+	size int64
+	free func() // gives its room back; nil: it has none
+}
+
+func (s spooled) close() {
+	if s.File != nil {
+		s.Close()
+	}
+	if s.free != nil {
+		s.free()
+	}
+}
+
+func newDrawer() *drawer {
+	return &drawer{
+		room: semaphore.NewWeighted(MaxKeptBytes), wake: make(chan struct{}, 1), slot: make(chan struct{}, runtime.NumCPU()),
+		kept: map[storage.Ordinal]spooled{}, busy: map[storage.Ordinal]bool{}, later: map[storage.Ordinal]time.Time{},
+	}
+}
+
+// awake has the drawer look what there is to draw.
+func (d *drawer) awake() {
+	select {
+	case d.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// keep takes over a file until its version is drawn.
+func (r *Registrar) keep(ctx context.Context, p *prepared) {
+	d, file := r.drawer, p.spool
+	p.spool = spooled{}
+	again := p.file.Archive && r.archive == nil // nobody can be asked for it again
+	switch {
+	case !again && !d.room.TryAcquire(file.size), again && d.room.Acquire(ctx, file.size) != nil:
+		file.close()
+	default:
+		file.free = func() { d.room.Release(file.size) }
+		d.put(p.ordinal, file)
+	}
+	d.awake()
+}
+
+func (d *drawer) put(o storage.Ordinal, file spooled) {
+	d.mu.Lock()
+	old := d.kept[o]
+	d.kept[o] = file
+	d.mu.Unlock()
+	old.close()
+}
+
+// take returns the file of a version, if it was kept.
+func (d *drawer) take(o storage.Ordinal) (file spooled) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	file = d.kept[o]
+	delete(d.kept, o)
+	return file
+}
+
+// begin reports whether a version is to be drawn now, by the caller.
+func (d *drawer) begin(o storage.Ordinal) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.busy[o] || time.Now().Before(d.later[o]) {
+		return false
+	}
+	delete(d.later, o)
+	d.busy[o] = true
+	return true
+}
+
+func (d *drawer) end(o storage.Ordinal, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.busy, o)
+	if err != nil {
+		d.later[o] = time.Now().Add(drawAgainAfter)
+	}
+}
+
+// close gives back what is kept.
+func (d *drawer) close() {
+	d.wait.Wait()
+	for _, file := range d.kept {
+		file.close()
+	}
+	clear(d.kept)
+}
+
+// drawAll draws what is to be drawn until ctx ends.
+func (r *Registrar) drawAll(ctx context.Context) {
+	const some = 100
+	var after storage.Ordinal
+	for ctx.Err() == nil {
+		versions, err := r.registry.Undrawn(ctx, Drawing, after, some)
+		if err != nil {
+			versions = nil // the registry tells those who ask it
+		}
+		for _, v := range versions {
+			after = v.Ordinal
+			if !r.drawer.begin(v.Ordinal) {
+				continue
+			}
+			select {
+			case r.drawer.slot <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			r.drawer.wait.Go(func() {
+				err := r.draw(ctx, v)
+				r.drawer.end(v.Ordinal, err)
+				<-r.drawer.slot
+			})
+		}
+		if len(versions) > 0 {
+			continue
+		}
+		after = 0
+		select {
+		case <-ctx.Done():
+		case <-r.drawer.wake:
+		case <-time.After(drawAgainAfter):
+		}
+	}
+}
+
+// draw draws a version and stores what comes of it. An error means that it is to be tried
+// again.
+func (r *Registrar) draw(ctx context.Context, v storage.Version) (err error) {
+	drawn := storage.Drawn{Version: v.Ordinal, By: Drawing}
+	var sheets []storage.Sheet // those without hashes are of drawings that have none
+	file := r.drawer.take(v.Ordinal)
+	if file.File != nil {
+		defer func() {
+			if err != nil {
+				r.drawer.put(v.Ordinal, file)
+			} else {
+				file.close()
+			}
+		}()
+	} else {
+		file, err = r.fetchAgain(ctx, v)
+		if err != nil && !errors.Is(err, storage.ErrNotFound) && !errors.Is(err, storage.ErrConflict) {
+			return err
+		}
+		defer file.close()
+	}
+	drawn.Undrawn = notKept
+	if file.File != nil {
+		drawn.Undrawn, err = r.extractor.Draw(ctx, file.File, file.size, v.MediaType, func(l Look) {
+			for _, d := range drawings(l) {
+				if len(drawn.Drawings) < MaxDrawings {
+					drawn.Drawings = append(drawn.Drawings, d.Drawing)
+					sheets = append(sheets, storage.Sheet{Window: 1, Hashes: d.seal(r.pageKey)})
+				}
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("draw file: %w", err)
+		}
+		drawn.Undrawn = drawn.Undrawn[:min(len(drawn.Undrawn), MaxLabelBytes)]
+	}
+	return r.storeDrawn(context.WithoutCancel(ctx), drawn, sheets)
+}
+
+// storeDrawn stores fingerprints first and what is said about them second, as attempt
+// does.
+func (r *Registrar) storeDrawn(ctx context.Context, drawn storage.Drawn, sheets []storage.Sheet) error {
+	var laidOut []storage.Ordinal
+	if len(sheets) > 0 {
+		first, err := r.registry.ReserveOrdinals(ctx, len(sheets))
+		if err != nil {
+			return fmt.Errorf("reserve %d ordinals: %w", len(sheets), err)
+		}
+		for i := range sheets {
+			o := first + storage.Ordinal(i)
+			drawn.Drawings[i].Ordinal, drawn.Drawings[i].Version, sheets[i].Ordinal = o, drawn.Version, o
+		}
+		sheets = slices.DeleteFunc(sheets, func(s storage.Sheet) bool { return s.Hashes == nil })
+		for _, s := range sheets {
+			laidOut = append(laidOut, s.Ordinal)
+		}
+		if err := r.pages.Append(ctx, sheets); err != nil {
+			return fmt.Errorf("append %d sheets: %w", len(sheets), err)
+		}
+	}
+	before, err := r.registry.DrawingsOf(ctx, true, drawn.Version)
+	if err == nil {
+		err = r.registry.Commit(ctx, storage.Changes{Drawn: []storage.Drawn{drawn}})
+	}
+	gone := before
+	if err != nil {
+		gone = laidOut
+	}
+	// If this fails, they are left to reconcile.
+	_ = r.pages.Delete(ctx, gone)
+	if errors.Is(err, storage.ErrConflict) {
+		return nil // the version was deleted, or read again: there is nothing to draw, or it comes anew
+	}
+	return err
+}
+
+// drawing is what is kept of a page or picture, before it has an ordinal.
+type drawing struct {
+	storage.Drawing
+	layout *page.Sheet
+}
+
+// seal makes the fingerprints of a page; nil if it has no layout.
+func (d *drawing) seal(key *fingerprint.Key) []fingerprint.Hash {
+	if d.layout == nil {
+		return nil
+	}
+	hashes := d.layout.Hashes()
+	sealed := make([]fingerprint.Hash, len(hashes))
+	for i, h := range hashes {
+		sealed[i] = key.Seal(h)
+	}
+	return sealed
+}
+
+// drawings returns what is kept of a page, and of the pictures on it.
+func drawings(l Look) []drawing {
+	if l.W == 0 || l.H == 0 {
+		return nil
+	}
+	whole := drawing{Drawing: storage.Drawing{Page: l.Number, Part: l.Part, Hash: hashOf(l.Picture)}, layout: page.Read(l.Picture)}
+	if whole.layout != nil {
+		whole.Layout = whole.layout.Encode()
+	}
+	all := []drawing{whole}
+	for _, region := range l.Pictures {
+		if region.Width*region.Height > fullPage {
+			continue // the page is a scan
+		}
+		if h := hashOf(l.Crop(region.X, region.Y, region.Width, region.Height)); h != nil {
+			all = append(all, drawing{Drawing: storage.Drawing{Page: l.Number, Part: l.Part, Region: region, Hash: h}})
+		}
+	}
+	return slices.DeleteFunc(all, func(d drawing) bool { return d.Layout == nil && d.Hash == nil })
+}
+
+// fullPage is the share of a page from which on a picture on it is the page.
+const fullPage = 0.9
+
+// hashOf returns the perceptual hash of a picture; nil if there is too little to see.
+func hashOf(p Picture) []byte {
+	h, quality := pdq.Of(p)
+	if quality < pdq.Good {
+		return nil
+	}
+	return h[:]
+}
+
+// redraw has versions drawn again whose layouts are not all in the index of pages.
+func (r *Registrar) redraw(ctx context.Context, lost []storage.Ordinal) error {
+	found, err := r.registry.Drawings(ctx, lost)
+	if err != nil {
+		return fmt.Errorf("look up drawings: %w", err)
+	}
+	var changes storage.Changes
+	for _, d := range found {
+		changes.Drawn = append(changes.Drawn, storage.Drawn{Version: d.Version})
+	}
+	slices.SortFunc(changes.Drawn, func(a, b storage.Drawn) int { return cmp.Compare(a.Version, b.Version) })
+	changes.Drawn = slices.CompactFunc(changes.Drawn, func(a, b storage.Drawn) bool { return a.Version == b.Version })
+	if err := r.registry.Commit(ctx, changes); err != nil {
+		return fmt.Errorf("have %d versions drawn again: %w", len(changes.Drawn), err)
+	}
+	return nil
+}
