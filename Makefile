@@ -11,6 +11,7 @@ STATICCHECK_VERSION := v0.8.2
 OCR_PACKAGES := tesseract-ocr tesseract-ocr-eng tesseract-ocr-urd
 RUN_PACKAGES := ca-certificates curl $(OCR_PACKAGES)
 TEST_PACKAGES := ca-certificates gcc libc6-dev $(OCR_PACKAGES) libreoffice-writer libreoffice-calc libreoffice-impress
+EVAL_PACKAGES := $(TEST_PACKAGES) poppler-utils fonts-noto-core
 
 TOOLS := $(CURDIR)/.tools
 VERSITYGW := $(TOOLS)/versitygw
@@ -71,7 +72,7 @@ torture: ## Have 100,000 operations of the disk fail and kill 1,000 processes th
 .PHONY: eval
 eval: eval-packages ## Measure what is read and found (SEALPRINT_CORPUS=DIR writes docs/quality.md and docs/extraction.md)
 	SEALPRINT_CORPUS=$(abspath $(SEALPRINT_CORPUS)) SEALPRINT_QUALITY=$(if $(SEALPRINT_CORPUS),$(CURDIR)/docs) \
-		go test -count=1 -timeout 90m -run TestEval -v ./fingerprint/match ./ingest/extract
+		go test -count=1 -p 1 -timeout 90m -run TestEval -v ./fingerprint/match ./ingest/extract ./cmd/sealprint
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s) each
@@ -96,7 +97,7 @@ run-packages:
 
 .PHONY: eval-packages
 eval-packages:
-	@deploy/sample/apt.sh $(TEST_PACKAGES) poppler-utils
+	@deploy/sample/apt.sh $(EVAL_PACKAGES)
 
 .PHONY: test-packages
 test-packages:

@@ -79,24 +79,45 @@ func (e DroppedReason) Valid() bool {
 	}
 }
 
+// Defines values for ExplanationChannels.
+const (
+	ExplanationChannelsImage ExplanationChannels = "image"
+	ExplanationChannelsOcr   ExplanationChannels = "ocr"
+	ExplanationChannelsPage  ExplanationChannels = "page"
+)
+
+// Valid indicates whether the value is a known member of the ExplanationChannels enum.
+func (e ExplanationChannels) Valid() bool {
+	switch e {
+	case ExplanationChannelsImage:
+		return true
+	case ExplanationChannelsOcr:
+		return true
+	case ExplanationChannelsPage:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MatchChannel.
 const (
-	Image MatchChannel = "image"
-	Ocr   MatchChannel = "ocr"
-	Page  MatchChannel = "page"
-	Text  MatchChannel = "text"
+	MatchChannelImage MatchChannel = "image"
+	MatchChannelOcr   MatchChannel = "ocr"
+	MatchChannelPage  MatchChannel = "page"
+	MatchChannelText  MatchChannel = "text"
 )
 
 // Valid indicates whether the value is a known member of the MatchChannel enum.
 func (e MatchChannel) Valid() bool {
 	switch e {
-	case Image:
+	case MatchChannelImage:
 		return true
-	case Ocr:
+	case MatchChannelOcr:
 		return true
-	case Page:
+	case MatchChannelPage:
 		return true
-	case Text:
+	case MatchChannelText:
 		return true
 	default:
 		return false
@@ -256,6 +277,18 @@ func (e Verdict) Valid() bool {
 	}
 }
 
+// Agreement How well a picture and a document agree, in each way in which they were compared, from 0 to 1.
+type Agreement struct {
+	// Image Share of bits of the perceptual hashes (PDQ) that are equal.
+	Image float64 `json:"image,omitempty,omitzero"`
+
+	// Ocr Share of characters of the passages that are the same.
+	Ocr float64 `json:"ocr,omitempty,omitzero"`
+
+	// Page Share of words that stand in the same places.
+	Page float64 `json:"page,omitempty,omitzero"`
+}
+
 // BatchLine defines model for BatchLine.
 type BatchLine struct {
 	// ID Echoed.
@@ -377,14 +410,19 @@ type DocumentList struct {
 	NextCursor string `json:"next_cursor"`
 }
 
-// DocumentSpan Code points of the page's extracted text.
+// DocumentSpan `start` and `end`: code points of the page's extracted text. Where a page was found by its look, instead, the part of the page that is seen, in shares of
+// its width and height; of an office file it is a page of the file as it is printed.
 type DocumentSpan struct {
-	End  int `json:"end"`
-	Page int `json:"page"`
+	End    *int     `json:"end,omitempty"`
+	Height *float64 `json:"height,omitempty"`
+	Page   int      `json:"page"`
 
 	// Part What the page is, where it is more than page n of the file: "sheet 2", "attachment 1, page 3".
-	Part  string `json:"part,omitempty,omitzero"`
-	Start int    `json:"start"`
+	Part  string   `json:"part,omitempty,omitzero"`
+	Start *int     `json:"start,omitempty"`
+	Width *float64 `json:"width,omitempty"`
+	X     *float64 `json:"x,omitempty"`
+	Y     *float64 `json:"y,omitempty"`
 }
 
 // Dropped What did not count.
@@ -402,8 +440,10 @@ type DroppedReason string
 
 // Explanation How the answer came about.
 type Explanation struct {
-	Dropped      []Dropped    `json:"dropped"`
-	Fingerprints Fingerprints `json:"fingerprints"`
+	// Channels In which ways a picture was compared.
+	Channels     []ExplanationChannels `json:"channels,omitempty,omitzero"`
+	Dropped      []Dropped             `json:"dropped"`
+	Fingerprints Fingerprints          `json:"fingerprints"`
 
 	// Nearest The best match below the threshold, when there is no alert.
 	Nearest Nearest `json:"nearest,omitempty,omitzero"`
@@ -414,6 +454,9 @@ type Explanation struct {
 	// Threshold A match is an alert if fewer documents than this are expected to match as well by chance.
 	Threshold float64 `json:"threshold"`
 }
+
+// ExplanationChannels defines model for Explanation.Channels.
+type ExplanationChannels string
 
 // FieldError defines model for FieldError.
 type FieldError struct {
@@ -467,7 +510,7 @@ type IndexReport struct {
 	// Damage What is not as it was written, by file and section. Empty: the index is sound.
 	Damage []string `json:"damage"`
 
-	// Documents In segments, deleted ones included.
+	// Documents In segments, deleted ones included; pages whose layout is known count, too.
 	Documents int   `json:"documents"`
 	Logs      int   `json:"logs"`
 	Postings  int64 `json:"postings"`
@@ -480,11 +523,23 @@ type IndexReport struct {
 // IndexStats defines model for IndexStats.
 type IndexStats struct {
 	// Bytes The index on disk.
-	Bytes               int64   `json:"bytes"`
-	BytesPerPosting     float64 `json:"bytes_per_posting"`
-	Documents           int     `json:"documents"`
-	GuaranteeCharacters int     `json:"guarantee_characters"`
-	Pages               int64   `json:"pages"`
+	Bytes           int64   `json:"bytes"`
+	BytesPerPosting float64 `json:"bytes_per_posting"`
+	Documents       int     `json:"documents"`
+
+	// Drawings Pages, and pictures on pages, whose look is known.
+	Drawings            int64 `json:"drawings"`
+	GuaranteeCharacters int   `json:"guarantee_characters"`
+
+	// PageBytes The index of pages on disk.
+	PageBytes int64 `json:"page_bytes"`
+
+	// PagePostings Fingerprints of layouts of pages.
+	PagePostings int64 `json:"page_postings"`
+	Pages        int64 `json:"pages"`
+
+	// Pending Versions whose pages are to be drawn.
+	Pending int64 `json:"pending"`
 
 	// Postings Fingerprints that are stored.
 	Postings int64 `json:"postings"`
@@ -497,6 +552,10 @@ type IndexStats struct {
 
 // Match defines model for Match.
 type Match struct {
+	// Agreement How well a picture and a document agree, in each way in which they were compared, from 0 to 1.
+	Agreement *Agreement `json:"agreement,omitempty"`
+
+	// Channel How it was found: by its `text`, by text that was recognized in a picture (`ocr`), by the look of a `page`, or as an `image` in a document.
 	Channel MatchChannel `json:"channel"`
 
 	// Containment How much of one side stands in the other, as shares of normalized characters.
@@ -519,7 +578,7 @@ type Match struct {
 	Versions []Relative `json:"versions,omitempty,omitzero"`
 }
 
-// MatchChannel defines model for Match.Channel.
+// MatchChannel How it was found: by its `text`, by text that was recognized in a picture (`ocr`), by the look of a `page`, or as an `image` in a document.
 type MatchChannel string
 
 // MatchDisposition defines model for Match.Disposition.
@@ -547,7 +606,10 @@ type MatchAnswer struct {
 	// Partial Part of the index or of the file did not answer.
 	Partial bool `json:"partial"`
 
-	// Reason Why a file could not be read.
+	// PendingPages Pages of the departments that were searched whose look is not known yet. They are found by their text, and not by a picture of them.
+	PendingPages int64 `json:"pending_pages,omitempty,omitzero"`
+
+	// Reason Why a file or picture could not be read.
 	Reason string `json:"reason,omitempty,omitzero"`
 
 	// Scope The departments that were searched; `*` is all of them.
@@ -630,10 +692,12 @@ type PageText struct {
 
 // Passage defines model for Passage.
 type Passage struct {
-	// Document Code points of the page's extracted text.
+	// Document `start` and `end`: code points of the page's extracted text. Where a page was found by its look, instead, the part of the page that is seen, in shares of
+	// its width and height; of an office file it is a page of the file as it is printed.
 	Document DocumentSpan `json:"document"`
 
-	// Query Code points of the submitted text, or of the named page of a submitted file.
+	// Query `start` and `end`: code points of the submitted text, or of the named page of a submitted file. Of a picture, instead, a box around what matched, in
+	// shares of its width and height; `page` is which of several pictures in one file.
 	Query QuerySpan `json:"query"`
 
 	// Similarity Estimated share of identical characters.
@@ -656,11 +720,16 @@ type Problem struct {
 	Type      string  `json:"type"`
 }
 
-// QuerySpan Code points of the submitted text, or of the named page of a submitted file.
+// QuerySpan `start` and `end`: code points of the submitted text, or of the named page of a submitted file. Of a picture, instead, a box around what matched, in
+// shares of its width and height; `page` is which of several pictures in one file.
 type QuerySpan struct {
-	End   int `json:"end"`
-	Page  int `json:"page,omitempty,omitzero"`
-	Start int `json:"start"`
+	End    *int     `json:"end,omitempty"`
+	Height *float64 `json:"height,omitempty"`
+	Page   int      `json:"page,omitempty,omitzero"`
+	Start  *int     `json:"start,omitempty"`
+	Width  *float64 `json:"width,omitempty"`
+	X      *float64 `json:"x,omitempty"`
+	Y      *float64 `json:"y,omitempty"`
 }
 
 // RegisteredDocument defines model for RegisteredDocument.
@@ -756,18 +825,24 @@ type Verdict string
 
 // Version defines model for Version.
 type Version struct {
-	Characters int           `json:"characters"`
-	CreatedAt  time.Time     `json:"created_at"`
-	MediaType  string        `json:"media_type"`
-	Number     int           `json:"number"`
-	Pages      []VersionPage `json:"pages"`
-	Reason     string        `json:"reason,omitempty,omitzero"`
+	Characters int       `json:"characters"`
+	CreatedAt  time.Time `json:"created_at"`
+
+	// Drawn The look of its pages is known, so that pictures of them are found. Until then only their text is found.
+	Drawn     bool          `json:"drawn"`
+	MediaType string        `json:"media_type"`
+	Number    int           `json:"number"`
+	Pages     []VersionPage `json:"pages"`
+	Reason    string        `json:"reason,omitempty,omitzero"`
 
 	// Size Bytes of the file.
 	Size int64 `json:"size"`
 
 	// Status How a file was read.
 	Status Status `json:"status"`
+
+	// Undrawn Which of its pages have no known look, and why.
+	Undrawn string `json:"undrawn,omitempty,omitzero"`
 }
 
 // VersionPage defines model for VersionPage.

@@ -268,7 +268,8 @@ func (s *Server) detail(ctx context.Context, id string) (DocumentDetail, error) 
 	for _, v := range versions {
 		version := Version{
 			Number: v.Number, Status: Status(v.Status), Reason: v.Reason, MediaType: v.MediaType, Size: v.Size,
-			Characters: v.Characters(), CreatedAt: v.CreatedAt, Pages: make([]VersionPage, 0, len(v.Pages)),
+			Characters: v.Characters(), CreatedAt: v.CreatedAt, Drawn: v.Drawn != 0, Undrawn: v.Undrawn,
+			Pages: make([]VersionPage, 0, len(v.Pages)),
 		}
 		for _, p := range v.Pages {
 			page := VersionPage{

@@ -30,6 +30,7 @@ import (
 	"github.com/sealprint/sealprint/api/auth"
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/match"
+	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/extract"
 	"github.com/sealprint/sealprint/storage"
@@ -120,7 +121,9 @@ func newHouse(t testing.TB, o options) *house {
 		t.Fatal(err)
 	}
 	closing("jobs", jobs)
-	var matcher Matcher = &match.Matcher{Key: key, Index: ix, Documents: h.registry}
+	var matcher Matcher = &match.Matcher{
+		Key: key, Index: ix, Documents: h.registry, Pages: h.pages, Drawings: h.registry, Recognizer: recognizer{readers},
+	}
 	if o.match != nil {
 		matcher = o.match(matcher)
 	}
@@ -197,7 +200,7 @@ func (i *ingestion) Register(ctx context.Context, u Upload) (Registered, error) 
 }
 
 func (i *ingestion) Read(ctx context.Context, content io.Reader, size int64) (Reading, error) {
-	reading, err := i.registrar.Read(ctx, content, size)
+	looks, reading, err := i.registrar.Look(ctx, content, size)
 	if err != nil {
 		return Reading{}, err
 	}
@@ -205,7 +208,21 @@ func (i *ingestion) Read(ctx context.Context, content io.Reader, size int64) (Re
 	for _, p := range reading.Pages {
 		out.Pages = append(out.Pages, p.Text)
 	}
+	for _, l := range looks {
+		if l.Reason != "" {
+			out.Reason = l.Reason
+			continue
+		}
+		out.Pictures = append(out.Pictures, l.Picture)
+	}
+	if len(out.Pictures) > 0 && reading.Status == ingest.StatusNoText {
+		out.Reason = "" // nobody looked for text yet
+	}
 	return out, nil
+}
+
+func (i *ingestion) Undrawn(ctx context.Context, scope storage.Scope) (int64, error) {
+	return i.registrar.Undrawn(ctx, scope)
 }
 
 func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, page int) (text, reader string, err error) {
@@ -604,4 +621,16 @@ func query(pairs ...string) string {
 		q.Add(pairs[i], pairs[i+1])
 	}
 	return "?" + q.Encode()
+}
+
+// recognizer is the readers' recognition as package match wants it.
+type recognizer struct{ *extract.Pool }
+
+func (r recognizer) Recognize(ctx context.Context, p page.Picture) ([]match.Word, string, error) {
+	read, reason, err := r.Pool.Recognize(ctx, p)
+	words := make([]match.Word, len(read))
+	for i, w := range read {
+		words[i] = match.Word(w)
+	}
+	return words, reason, err
 }

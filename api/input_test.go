@@ -226,7 +226,7 @@ func TestTextInput(t *testing.T) {
 	h.register("whole.txt", text)
 	plain := h.lookUpText(h.http, "x"+text, "")
 	half := read[MatchAnswer](h.json("POST", "/v1/match", `{"text":"\ud83dx`+text+`"}`).want(200))
-	if len(half.Matches) != 1 || half.Matches[0].Passages[0].Query.Start != plain.Matches[0].Passages[0].Query.Start+1 {
+	if len(half.Matches) != 1 || *half.Matches[0].Passages[0].Query.Start != *plain.Matches[0].Passages[0].Query.Start+1 {
 		t.Errorf("a lone surrogate moved the passage: %+v, without it %+v", half.Matches, plain.Matches)
 	}
 }

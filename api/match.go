@@ -1,24 +1,28 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"mime/multipart"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/match"
+	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/storage"
 )
 
 // suspect is what a look-up is about.
 type suspect struct {
-	text   string
-	pages  []int  // of a file: the code points at which its pages begin
-	reason string // of a file: what was not read
-	file   bool
+	text     string
+	pages    []int          // of a file: the code points at which its pages begin
+	pictures []page.Picture // of a file that is one
+	reason   string         // of a file: what was not read
+	file     bool
 }
 
 // Match implements POST /v1/match.
@@ -59,14 +63,17 @@ func (s *Server) Match(ctx context.Context, request MatchRequestObject) (MatchRe
 
 // lookUp answers one question that arrived at a time.
 func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Time, suppressed, explain bool) (MatchAnswer, error) {
+	if seenAt.IsZero() {
+		seenAt = time.Now()
+	}
+	if len(what.pictures) > 0 {
+		return s.lookAt(ctx, what, start, seenAt, suppressed, explain)
+	}
 	release, err := s.takeText(ctx, len(what.text))
 	if err != nil {
 		return MatchAnswer{}, err
 	}
 	defer release()
-	if seenAt.IsZero() {
-		seenAt = time.Now()
-	}
 	report, err := s.Matcher.Match(ctx, match.Query{Text: what.text, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain})
 	if err != nil {
 		return MatchAnswer{}, err
@@ -75,12 +82,83 @@ func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Ti
 	if explain {
 		answer.Explanation = toExplanation(report)
 	}
+	s.complete(ctx, &answer, start)
+	return answer, nil
+}
+
+// complete adds what does not depend on the suspect.
+func (s *Server) complete(ctx context.Context, answer *MatchAnswer, start time.Time) {
 	answer.Scope = scope(ctx).Departments()
 	if scope(ctx).All() {
 		answer.Scope = []string{"*"}
 	}
 	answer.TookMs = milliseconds(time.Since(start))
 	s.metrics.matched(string(answer.Verdict), time.Since(start))
+}
+
+// lookAt answers a question about pictures.
+func (s *Server) lookAt(ctx context.Context, what suspect, start, seenAt time.Time, suppressed, explain bool) (MatchAnswer, error) {
+	var answer MatchAnswer
+	for i, p := range what.pictures {
+		one, err := s.lookAtOne(ctx, p, seenAt, suppressed, explain)
+		if err != nil {
+			return MatchAnswer{}, err
+		}
+		if len(what.pictures) > 1 {
+			for _, m := range one.Matches {
+				for k := range m.Passages {
+					m.Passages[k].Query.Page = i + 1
+				}
+			}
+		}
+		if i == 0 {
+			answer = one
+			continue
+		}
+		if slices.Index(precedence, one.Verdict) < slices.Index(precedence, answer.Verdict) {
+			one, answer = answer, one
+		}
+		answer.Matches = append(answer.Matches, one.Matches...)
+		answer.Partial = answer.Partial || one.Partial
+	}
+	slices.SortStableFunc(answer.Matches, func(a, b Match) int { return cmp.Compare(b.Score, a.Score) })
+	if what.reason != "" {
+		answer.Reason, answer.Partial = what.reason, true
+		if answer.Verdict == Verdict(match.NoMatch) || answer.Verdict == Verdict(match.TooShort) {
+			answer.Verdict = Verdict(match.Incomplete)
+		}
+	}
+	pending, err := s.Ingest.Undrawn(ctx, scope(ctx))
+	if err != nil {
+		return MatchAnswer{}, err
+	}
+	answer.PendingPages = pending
+	s.complete(ctx, &answer, start)
+	return answer, nil
+}
+
+// precedence is which verdict on several pictures counts.
+var precedence = []Verdict{
+	Verdict(match.Unauthorized), Verdict(match.Authorized), Verdict(match.Public), Verdict(match.Incomplete),
+	Verdict(match.Unreadable), Verdict(match.TooShort), Verdict(match.NoMatch),
+}
+
+// lookAtOne looks one picture up. As many are looked at as there are processors, since each
+// takes some dozens of megabytes for a while.
+func (s *Server) lookAtOne(ctx context.Context, p page.Picture, seenAt time.Time, suppressed, explain bool) (MatchAnswer, error) {
+	if err := s.looks.Acquire(ctx, 1); err != nil {
+		return MatchAnswer{}, err
+	}
+	defer s.looks.Release(1)
+	report, err := s.Matcher.MatchPicture(ctx, match.PictureQuery{Picture: p, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain})
+	if err != nil {
+		return MatchAnswer{}, err
+	}
+	answer := toAnswer(report, suspect{})
+	answer.Reason, answer.Partial = report.Unread, answer.Partial || report.Verdict == match.Incomplete
+	if explain {
+		answer.Explanation = toExplanation(report)
+	}
 	return answer, nil
 }
 
@@ -164,7 +242,10 @@ func (s *Server) readFile(ctx context.Context, content io.Reader, size int64) (s
 	if err != nil {
 		return suspect{}, err
 	}
-	what := suspect{file: true, reason: reading.Reason}
+	what := suspect{file: true, reason: reading.Reason, pictures: reading.Pictures}
+	if len(what.pictures) > 0 {
+		return what, nil
+	}
 	var b strings.Builder
 	at := 0
 	for _, page := range reading.Pages {
@@ -228,6 +309,9 @@ func toExplanation(r *match.Report) Explanation {
 	if n := r.Explanation.Common; n > 0 {
 		e.Dropped = append(e.Dropped, Dropped{Reason: "too_common", Fingerprints: n})
 	}
+	for _, c := range r.Explanation.Channels {
+		e.Channels = append(e.Channels, ExplanationChannels(c))
+	}
 	if m := r.Explanation.Nearest; m != nil {
 		e.Nearest = Nearest{
 			Document: toMatched(*m), ExpectedByChance: m.ExpectedByChance, MatchedCharacters: m.Characters, Lacks: m.Reason,
@@ -246,11 +330,14 @@ func toMatched(m match.Match) MatchedDocument {
 func toMatch(m match.Match, pages []int) Match {
 	out := Match{
 		Document:    toMatched(m),
-		Disposition: MatchDisposition(m.Disposition), Reason: m.Reason, Channel: "text",
+		Disposition: MatchDisposition(m.Disposition), Reason: m.Reason, Channel: MatchChannel(m.Channel),
 		Score: m.Score, ExpectedByChance: m.ExpectedByChance,
 		Containment:       Containment{Query: m.Query, Document: m.InDocument},
 		MatchedCharacters: m.Characters,
 		Passages:          make([]Passage, 0, len(m.Passages)),
+	}
+	if m.Agreement != (match.Agreement{}) {
+		out.Agreement = &Agreement{Page: m.Agreement.Page, Image: m.Agreement.Image, Ocr: m.Agreement.OCR}
 	}
 	for _, r := range m.Versions {
 		out.Versions = append(out.Versions, Relative{ID: string(r.Document), Version: r.Version})
@@ -266,9 +353,15 @@ func toMatch(m match.Match, pages []int) Match {
 // follows in proportion. A text that is no file has no pages.
 func onPages(p match.Passage, pages []int) []Passage {
 	whole := Passage{
-		Query:      QuerySpan{Start: p.Query.Start, End: p.Query.End},
-		Document:   DocumentSpan{Page: p.Place.Page, Part: p.Part, Start: p.Place.Start, End: p.Place.End},
+		Query:      QuerySpan{Start: &p.Query.Start, End: &p.Query.End},
+		Document:   DocumentSpan{Page: p.Place.Page, Part: p.Part, Start: &p.Place.Start, End: &p.Place.End},
 		Similarity: p.Similarity,
+	}
+	if b := p.Box; b != (storage.Region{}) {
+		whole.Query = QuerySpan{X: &b.X, Y: &b.Y, Width: &b.Width, Height: &b.Height}
+	}
+	if b := p.OnPage; b != (storage.Region{}) {
+		whole.Document = DocumentSpan{Page: p.Place.Page, Part: p.Part, X: &b.X, Y: &b.Y, Width: &b.Width, Height: &b.Height}
 	}
 	if len(pages) == 0 {
 		return []Passage{whole}
@@ -286,8 +379,8 @@ func onPages(p match.Passage, pages []int) []Passage {
 			continue
 		}
 		part := whole
-		part.Query = QuerySpan{Page: i + 1, Start: start - begin, End: end - begin}
-		part.Document.Start, part.Document.End = project(start), project(end)
+		part.Query = QuerySpan{Page: i + 1, Start: new(start - begin), End: new(end - begin)}
+		part.Document.Start, part.Document.End = new(project(start)), new(project(end))
 		out = append(out, part)
 	}
 	return out

@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/sealprint/sealprint/api/auth"
 	"github.com/sealprint/sealprint/fingerprint/match"
+	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/storage"
 )
 
@@ -61,6 +63,7 @@ const (
 // Matcher answers look-ups.
 type Matcher interface {
 	Match(ctx context.Context, q match.Query) (*match.Report, error)
+	MatchPicture(ctx context.Context, q match.PictureQuery) (*match.Report, error)
 	Compare(ctx context.Context, suspect, document string) (*match.Report, error)
 }
 
@@ -93,9 +96,10 @@ type Registered struct {
 	Reason   string
 }
 
-// Reading is the text of a submitted file.
+// Reading is what a submitted file holds: pictures, if it is one; else text.
 type Reading struct {
-	Pages []string
+	Pages    []string
+	Pictures []page.Picture
 	// Reason says what was not read; empty if everything was.
 	Reason string
 }
@@ -122,6 +126,8 @@ type Ingest interface {
 	CancelJob(ctx context.Context, id storage.JobID) error
 	// Outdated reports whether a version could be read better now than it was.
 	Outdated(v storage.Version) bool
+	// Undrawn counts the pages in a scope whose look is not known yet.
+	Undrawn(ctx context.Context, scope storage.Scope) (int64, error)
 	// OCR names what recognizes pages that are pictures; or why nothing does.
 	OCR() (name, missing string)
 	// MaxFileBytes is the limit of one file.
@@ -146,6 +152,7 @@ type Server struct {
 	spec    *openapi3.T
 	metrics *metrics
 	texts   *semaphore.Weighted
+	looks   *semaphore.Weighted
 	closing context.Context // ends event streams
 	close   context.CancelFunc
 }
@@ -156,9 +163,9 @@ func NewServer(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read openapi.yaml: %w", err)
 	}
-	s := &Server{Config: c, spec: spec, texts: semaphore.NewWeighted(maxTextInFlight)}
+	s := &Server{Config: c, spec: spec, texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.NumCPU()))}
 	s.closing, s.close = context.WithCancel(context.Background())
-	s.metrics = newMetrics(c.Registry, c.Index)
+	s.metrics = newMetrics(c.Registry, c.Index, c.Pages)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.problem

@@ -30,6 +30,9 @@ func (s *Server) Ready(ctx context.Context, _ ReadyRequestObject) (ReadyResponse
 	if _, err := s.Index.Stats(ctx); err != nil {
 		return Ready503TextResponse("the index does not answer\n"), nil
 	}
+	if _, err := s.Pages.Stats(ctx); err != nil {
+		return Ready503TextResponse("the index of pages does not answer\n"), nil
+	}
 	if _, err := s.Registry.Stats(ctx); err != nil {
 		return Ready503TextResponse("the registry does not answer\n"), nil
 	}
@@ -67,18 +70,23 @@ func (s *Server) stats(ctx context.Context) (IndexStats, error) {
 	if err != nil {
 		return IndexStats{}, err
 	}
+	pages, err := s.Pages.Stats(ctx)
+	if err != nil {
+		return IndexStats{}, err
+	}
 	registry, err := s.Registry.Stats(ctx)
 	if err != nil {
 		return IndexStats{}, err
 	}
-	return Stats(index, registry), nil
+	return Stats(index, pages, registry), nil
 }
 
-// Stats are the figures of an index and its registry.
-func Stats(index storage.IndexStats, registry storage.RegistryStats) IndexStats {
+// Stats are the figures of the indexes of texts and of pages and of their registry.
+func Stats(index, pages storage.IndexStats, registry storage.RegistryStats) IndexStats {
 	stats := IndexStats{
 		Documents: registry.Documents, Pages: registry.Pages, Postings: index.Postings, Bytes: index.Bytes,
 		TextBytes: registry.TextBytes, GuaranteeCharacters: fingerprint.Guarantee, Segments: index.Segments, Version: index.Version,
+		Drawings: registry.Drawings, Pending: registry.Undrawn, PagePostings: pages.Postings, PageBytes: pages.Bytes,
 	}
 	if index.Postings > 0 {
 		stats.BytesPerPosting = float64(index.Bytes) / float64(index.Postings)
@@ -117,7 +125,7 @@ type metrics struct {
 	documents *prometheus.CounterVec
 }
 
-func newMetrics(registry storage.Registry, index storage.Index) *metrics {
+func newMetrics(registry storage.Registry, index, pages storage.Index) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -135,36 +143,41 @@ func newMetrics(registry storage.Registry, index storage.Index) *metrics {
 			Name: "sealprint_registered_total", Help: "Uploaded files by outcome.",
 		}, []string{"outcome"}),
 	}
-	gauge := func(name, help string, value func(context.Context) float64) prometheus.Collector {
+	// Each is -1 while its store does not answer.
+	gauge := func(name, help string, value func(context.Context) (float64, error)) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()
-			return value(ctx)
+			v, err := value(ctx)
+			if err != nil {
+				return -1
+			}
+			return v
 		})
 	}
+	ofRegistry := func(name, help string, value func(storage.RegistryStats) int64) prometheus.Collector {
+		return gauge(name, help, func(ctx context.Context) (float64, error) {
+			stats, err := registry.Stats(ctx)
+			return float64(value(stats)), err
+		})
+	}
+	ofIndex := func(index storage.Index, name, help string, value func(storage.IndexStats) int64) prometheus.Collector {
+		return gauge(name, help, func(ctx context.Context) (float64, error) {
+			stats, err := index.Stats(ctx)
+			return float64(value(stats)), err
+		})
+	}
+	postings := func(s storage.IndexStats) int64 { return s.Postings }
+	bytes := func(s storage.IndexStats) int64 { return s.Bytes }
 	m.registry.MustRegister(m.requests, m.matches, m.matchTime, m.documents, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		gauge("sealprint_documents", "Registered documents.", func(ctx context.Context) float64 {
-			stats, err := registry.Stats(ctx)
-			if err != nil {
-				return -1
-			}
-			return float64(stats.Documents)
-		}),
-		gauge("sealprint_index_postings", "Stored fingerprints.", func(ctx context.Context) float64 {
-			stats, err := index.Stats(ctx)
-			if err != nil {
-				return -1
-			}
-			return float64(stats.Postings)
-		}),
-		gauge("sealprint_index_bytes", "The index on disk.", func(ctx context.Context) float64 {
-			stats, err := index.Stats(ctx)
-			if err != nil {
-				return -1
-			}
-			return float64(stats.Bytes)
-		}),
+		ofRegistry("sealprint_documents", "Registered documents.", func(s storage.RegistryStats) int64 { return int64(s.Documents) }),
+		ofRegistry("sealprint_drawings", "Pages, and pictures on pages, that are known by their look.", func(s storage.RegistryStats) int64 { return s.Drawings }),
+		ofRegistry("sealprint_undrawn_versions", "Versions of documents whose pages are to be drawn.", func(s storage.RegistryStats) int64 { return s.Undrawn }),
+		ofIndex(index, "sealprint_index_postings", "Stored fingerprints.", postings),
+		ofIndex(index, "sealprint_index_bytes", "The index on disk.", bytes),
+		ofIndex(pages, "sealprint_pages_postings", "Stored fingerprints of layouts of pages.", postings),
+		ofIndex(pages, "sealprint_pages_bytes", "The index of pages on disk.", bytes),
 	)
 	return m
 }

@@ -15,7 +15,7 @@ const module = "github.com/sealprint/sealprint"
 var mayImport = map[string][]string{
 	"fingerprint":                 {},
 	"fingerprint/fingerprinttest": {},
-	"fingerprint/match":           {"fingerprint", "storage"},
+	"fingerprint/match":           {"fingerprint", "fingerprint/page", "fingerprint/pdq", "storage"},
 	"fingerprint/page":            {},
 	"fingerprint/page/pagetest":   {"fingerprint/fingerprinttest", "fingerprint/page"},
 	"fingerprint/pdq":             {"fingerprint/page"},
@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"ingest/source":               {"ingest"},
 	"ingest/source/sourcetest":    {},
 	"ingest/extract":              {"fingerprint", "fingerprint/page", "ingest"},
-	"api":                         {"api/auth", "fingerprint", "fingerprint/match", "storage"},
+	"api":                         {"api/auth", "fingerprint", "fingerprint/match", "fingerprint/page", "storage"},
 	"api/auth":                    {"storage"},
 	"api/client":                  {},
 }

@@ -38,10 +38,18 @@ type drawer struct {
 	slot chan struct{} // held by each file that is being drawn
 	wait sync.WaitGroup
 
-	mu    sync.Mutex
-	kept  map[storage.Ordinal]spooled
-	busy  map[storage.Ordinal]bool
-	later map[storage.Ordinal]time.Time // when to try again what cannot be fetched
+	mu     sync.Mutex
+	coming map[storage.Ordinal]bool // versions whose files are about to be kept
+	kept   map[storage.Ordinal]kept
+	round  int // of going through all that is to be drawn
+	busy   map[storage.Ordinal]bool
+	later  map[storage.Ordinal]time.Time // when to try again what cannot be fetched
+}
+
+// kept is a file that waits, since a round.
+type kept struct {
+	spooled
+	round int
 }
 
 // spooled is a file in memory; the zero one is none.
@@ -63,7 +71,7 @@ func (s spooled) close() {
 func newDrawer() *drawer {
 	return &drawer{
 		room: semaphore.NewWeighted(MaxKeptBytes), wake: make(chan struct{}, 1), slot: make(chan struct{}, runtime.NumCPU()),
-		kept: map[storage.Ordinal]spooled{}, busy: map[storage.Ordinal]bool{}, later: map[storage.Ordinal]time.Time{},
+		coming: map[storage.Ordinal]bool{}, kept: map[storage.Ordinal]kept{}, busy: map[storage.Ordinal]bool{}, later: map[storage.Ordinal]time.Time{},
 	}
 }
 
@@ -75,10 +83,27 @@ func (d *drawer) awake() {
 	}
 }
 
+// expect has nobody draw a version before its file is kept or given up. The version may be
+// seen as soon as it is committed.
+func (d *drawer) expect(o storage.Ordinal) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.coming[o] = true
+}
+
+// giveUp ends the wait for a file.
+func (d *drawer) giveUp(o storage.Ordinal) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.coming, o)
+}
+
 // keep takes over a file until its version is drawn.
 func (r *Registrar) keep(ctx context.Context, p *prepared) {
 	d, file := r.drawer, p.spool
 	p.spool = spooled{}
+	defer d.awake()
+	defer d.giveUp(p.ordinal)
 	again := p.file.Archive && r.archive == nil // nobody can be asked for it again
 	switch {
 	case !again && !d.room.TryAcquire(file.size), again && d.room.Acquire(ctx, file.size) != nil:
@@ -87,13 +112,12 @@ func (r *Registrar) keep(ctx context.Context, p *prepared) {
 		file.free = func() { d.room.Release(file.size) }
 		d.put(p.ordinal, file)
 	}
-	d.awake()
 }
 
 func (d *drawer) put(o storage.Ordinal, file spooled) {
 	d.mu.Lock()
 	old := d.kept[o]
-	d.kept[o] = file
+	d.kept[o] = kept{file, d.round}
 	d.mu.Unlock()
 	old.close()
 }
@@ -102,16 +126,30 @@ func (d *drawer) put(o storage.Ordinal, file spooled) {
 func (d *drawer) take(o storage.Ordinal) (file spooled) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	file = d.kept[o]
+	file = d.kept[o].spooled
 	delete(d.kept, o)
 	return file
+}
+
+// nextRound closes the files that nobody needs: those that waited through a whole round
+// in which their versions were not to be drawn.
+func (d *drawer) nextRound(seen map[storage.Ordinal]bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for o, file := range d.kept {
+		if file.round < d.round && !seen[o] && !d.busy[o] {
+			file.close()
+			delete(d.kept, o)
+		}
+	}
+	d.round++
 }
 
 // begin reports whether a version is to be drawn now, by the caller.
 func (d *drawer) begin(o storage.Ordinal) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.busy[o] || time.Now().Before(d.later[o]) {
+	if d.busy[o] || d.coming[o] || time.Now().Before(d.later[o]) {
 		return false
 	}
 	delete(d.later, o)
@@ -141,13 +179,14 @@ func (d *drawer) close() {
 func (r *Registrar) drawAll(ctx context.Context) {
 	const some = 100
 	var after storage.Ordinal
+	seen := map[storage.Ordinal]bool{} // in this round
 	for ctx.Err() == nil {
 		versions, err := r.registry.Undrawn(ctx, Drawing, after, some)
 		if err != nil {
 			versions = nil // the registry tells those who ask it
 		}
 		for _, v := range versions {
-			after = v.Ordinal
+			after, seen[v.Ordinal] = v.Ordinal, true
 			if !r.drawer.begin(v.Ordinal) {
 				continue
 			}
@@ -165,7 +204,11 @@ func (r *Registrar) drawAll(ctx context.Context) {
 		if len(versions) > 0 {
 			continue
 		}
+		if err == nil {
+			r.drawer.nextRound(seen)
+		}
 		after = 0
+		clear(seen)
 		select {
 		case <-ctx.Done():
 		case <-r.drawer.wake:

@@ -1,15 +1,18 @@
 package ingest_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"image/png"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -238,5 +241,71 @@ func TestDrawFails(t *testing.T) {
 	indexed, err := h.pages.Ordinals(t.Context())
 	if err != nil || len(indexed) != 1 {
 		t.Errorf("%d sheets of one page, %v", len(indexed), err)
+	}
+}
+
+// TestDrawnKinds: what is not a page by itself is drawn as it is printed, and files inside
+// files where they lie.
+func TestDrawnKinds(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), plan{})
+	picture := pagetest.Print(3, 1)
+	var archive bytes.Buffer
+	z := zip.NewWriter(&archive)
+	for name, content := range map[string]string{"a.txt": words("a"), "scan.png": scan(t, picture)} {
+		w, err := z.Create(name)
+		if err == nil {
+			_, err = w.Write([]byte(content))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"letter.rtf": `{\rtf1\ansi ` + strings.Repeat(words("rtf")+`\par `, 3) + `}`,
+		"papers.zip": archive.String(),
+	} {
+		u := upload(name, content)
+		h.expect(t, u, ingest.Registered, ingest.StatusOK)
+		v := h.drawn(t, u.SourceKey)
+		ordinals, err := h.registry.DrawingsOf(t.Context(), true, v.Ordinal)
+		if err != nil || len(ordinals) == 0 || v.Undrawn != "" {
+			t.Fatalf("%s: %d layouts, %q, %v", name, len(ordinals), v.Undrawn, err)
+		}
+		if name == "letter.rtf" {
+			continue
+		}
+		known, err := h.registry.Drawings(t.Context(), ordinals)
+		if err != nil || len(known) != 1 || !strings.HasPrefix(known[ordinals[0]].Part, "file ") {
+			t.Errorf("%s: %+v, %v", name, known, err)
+		}
+		if at := h.shows(t, v, pagetest.Degrade(picture, "phone 900", rand.New(rand.NewPCG(4, 4))).Picture); at != known[ordinals[0]].Page {
+			t.Errorf("it is page %d, and found as %d", known[ordinals[0]].Page, at)
+		}
+	}
+}
+
+// TestDrawUploads: no upload is looked for before its file is kept, and none stays.
+func TestDrawUploads(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), plan{})
+	var uploads []ingest.File
+	for i := range 16 {
+		u := upload(fmt.Sprintf("%d.pdf", i), makePDF("", words(fmt.Sprint("draw ", i))))
+		u.Archive = true
+		uploads = append(uploads, u)
+	}
+	var wait sync.WaitGroup
+	for _, u := range uploads {
+		wait.Go(func() { h.register(t, u) })
+	}
+	wait.Wait()
+	for _, u := range uploads {
+		if v := h.drawn(t, u.SourceKey); v.Undrawn != "" {
+			t.Errorf("%s: %s", u.Source, v.Undrawn)
+		}
 	}
 }

@@ -174,6 +174,9 @@ const (
 	// DrawResolution. Larger ones are reduced.
 	MaxLookPixels = 4_400_000
 
+	// MaxLooks is how many pictures of one file are looked up: a post has one, a fax some.
+	MaxLooks = 10
+
 	// MaxRegions is how many pictures of a page are known by their look, MinRegion what
 	// share of the page they cover at least, and MinPictureSide how many points wide and
 	// high they are: an emblem in a letterhead is less.

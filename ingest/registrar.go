@@ -228,7 +228,10 @@ func (r *Registrar) Register(ctx context.Context, f File) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	defer func() { p.spool.close() }() // of what was not handed on
+	defer func() {
+		p.spool.close() // if it was not handed on
+		r.drawer.giveUp(p.ordinal)
+	}()
 	if p.done && f.job == nil {
 		return p.result, nil
 	}
@@ -346,10 +349,12 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 	case err == nil:
 		p.version = known // the writer decides: unchanged or duplicate
 		if known.Undrawn == notKept {
-			p.spool, p.ordinal = spooled{File: spool, size: size}, known.Ordinal
+			r.drawer.expect(known.Ordinal)
 			if err := r.registry.Commit(ctx, storage.Changes{Drawn: []storage.Drawn{{Version: known.Ordinal}}}); err != nil && !errors.Is(err, storage.ErrConflict) {
+				r.drawer.giveUp(known.Ordinal)
 				return nil, fmt.Errorf("have file drawn again: %w", err)
 			}
+			p.spool, p.ordinal = spooled{File: spool, size: size}, known.Ordinal
 		}
 		return p, nil
 	case !errors.Is(err, storage.ErrNotFound):

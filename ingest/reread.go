@@ -11,31 +11,36 @@ import (
 	"github.com/sealprint/sealprint/storage"
 )
 
-// Read reads a file that is not to be registered, within the same limits. Size
-// is at most, or -1 if it is not known before the end.
-func (r *Registrar) Read(ctx context.Context, content io.Reader, size int64) (*Reading, error) {
+// Look reads a file that is not to be registered, within the same limits: pictures if it
+// is a picture, else its text. Size is at most, or -1 if it is not known before the end.
+func (r *Registrar) Look(ctx context.Context, content io.Reader, size int64) ([]Look, *Reading, error) {
 	weight := size
 	if weight < 0 {
 		weight = MaxFileBytes
 	}
 	weight = min(weight, MaxFileBytes)
 	if err := r.budget.Acquire(ctx, weight); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer r.budget.Release(weight)
 	file, size, _, err := Spool(content, nil)
 	if errors.Is(err, ErrTooLarge) {
-		return &Reading{Status: StatusLimit, Reason: tooLarge}, nil
+		return nil, &Reading{Status: StatusLimit, Reason: tooLarge}, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer file.Close()
-	reading, err := r.extractor.Extract(ctx, file, size)
+	looks, reading, err := r.extractor.Look(ctx, file, size)
 	if err != nil {
-		return nil, fmt.Errorf("read file: %w", err)
+		return nil, nil, fmt.Errorf("read file: %w", err)
 	}
-	return reading, nil
+	return looks, reading, nil
+}
+
+// Undrawn counts the pages in a scope whose look is not known yet.
+func (r *Registrar) Undrawn(ctx context.Context, scope storage.Scope) (int64, error) {
+	return r.registry.UndrawnPages(ctx, scope, Drawing)
 }
 
 // ReadAgain reads a registered version anew, from the archive or from one of its

@@ -168,18 +168,18 @@ func TestForgedOriginal(t *testing.T) {
 }
 
 // Reading without registering keeps to the same limits and leaves nothing.
-func TestRead(t *testing.T) {
+func TestLook(t *testing.T) {
 	t.Parallel()
 	h := open(t, t.TempDir(), plan{})
-	reading, err := h.registrar.Read(t.Context(), strings.NewReader(makePDF("", "Finance Division")), -1)
+	_, reading, err := h.registrar.Look(t.Context(), strings.NewReader(makePDF("", "Finance Division")), -1)
 	if err != nil || reading.Status != ingest.StatusOK || len(reading.Pages) != 1 || !strings.Contains(reading.Pages[0].Text, "Finance") {
 		t.Errorf("read %+v, %v", reading, err)
 	}
-	reading, err = h.registrar.Read(t.Context(), zeros{}, -1)
+	_, reading, err = h.registrar.Look(t.Context(), zeros{}, -1)
 	if err != nil || reading.Status != ingest.StatusLimit || reading.Reason == "" {
 		t.Errorf("an endless file is %+v, %v", reading, err)
 	}
-	if _, err := h.registrar.Read(t.Context(), failing{context.Canceled}, -1); !errors.Is(err, context.Canceled) {
+	if _, _, err := h.registrar.Look(t.Context(), failing{context.Canceled}, -1); !errors.Is(err, context.Canceled) {
 		t.Errorf("a client that is gone: %v", err)
 	}
 	if n := len(h.documents(t)); n != 0 {

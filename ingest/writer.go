@@ -127,7 +127,12 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 		for i := range sheets {
 			o := first + storage.Ordinal(i)
 			appended = append(appended, o)
-			sheets[i].Ordinal, owners[i].ordinal = o, o
+			sheets[i].Ordinal = o
+			if p := owners[i]; p.spool.File != nil {
+				r.drawer.giveUp(p.ordinal) // of an attempt before
+				r.drawer.expect(o)
+				p.ordinal = o
+			}
 			if outdated[i] != 0 {
 				rereads[0].Ordinal, rereads = o, rereads[1:]
 			} else {

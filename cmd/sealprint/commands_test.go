@@ -5,16 +5,19 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
+	"github.com/sealprint/sealprint/fingerprint/page/pagetest"
 	"github.com/sealprint/sealprint/ingest"
 )
 
@@ -147,6 +150,49 @@ func TestMatchCommand(t *testing.T) {
 }
 
 // TestExitCodes: what goes wrong has a code of its own, and says what it was.
+// TestMatchPicture: a page is drawn some time after it was registered, and found in a
+// photograph of it from then on, after a kill, too.
+func TestMatchPicture(t *testing.T) {
+	s := startProcess(t, filepath.Join(t.TempDir(), "data"))
+	dir := t.TempDir()
+	scan, photo := filepath.Join(dir, "scan.png"), filepath.Join(dir, "photo.png")
+	write(t, dir, map[string]string{
+		"scan.png":  string(pngOf(pagetest.Print(1, 1))),
+		"photo.png": string(pngOf(pagetest.Degrade(pagetest.Print(1, 1), "phone 1200", rand.New(rand.NewPCG(1, 1))).Picture)),
+	})
+	if r := s.cli("register", scan); r.code != exitOK {
+		t.Fatalf("register: %+v", r)
+	}
+	pending := func() int {
+		r := s.cli("index", "stats", "--json")
+		var stats struct {
+			Pending  int `json:"pending"`
+			Drawings int `json:"drawings"`
+		}
+		if err := json.Unmarshal([]byte(r.out), &stats); err != nil {
+			t.Fatalf("%v: %+v", err, r)
+		}
+		if stats.Pending == 0 && stats.Drawings != 1 {
+			t.Fatalf("nothing is pending, and %d looks are known", stats.Drawings)
+		}
+		return stats.Pending
+	}
+	for pending() > 0 {
+		time.Sleep(50 * time.Millisecond)
+	}
+	look := func() {
+		t.Helper()
+		r := s.cli("match", photo, "--exit-code")
+		if r.code != exitMatch || !strings.HasPrefix(r.out, "unauthorized") || !strings.Contains(r.out, "stand as on page 1") || !strings.Contains(r.out, "box ") {
+			t.Errorf("%+v", r)
+		}
+	}
+	look()
+	s.kill()
+	s = startProcess(t, s.data)
+	look()
+}
+
 func TestExitCodes(t *testing.T) {
 	s := start(t, filepath.Join(t.TempDir(), "data"))
 	nobody, err := net.Listen("tcp", "127.0.0.1:0")

@@ -78,11 +78,15 @@ func (c console) localStats(ctx context.Context, d *data, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	ofPages, err := d.pages.Stats(ctx)
+	if err != nil {
+		return err
+	}
 	ofRegistry, err := d.registry.Stats(ctx)
 	if err != nil {
 		return err
 	}
-	return c.stats(api.Stats(ofIndex, ofRegistry), asJSON)
+	return c.stats(api.Stats(ofIndex, ofPages, ofRegistry), asJSON)
 }
 
 func (c console) stats(stats api.IndexStats, asJSON bool) error {
@@ -93,6 +97,7 @@ func (c console) stats(stats api.IndexStats, asJSON bool) error {
 		{"documents", stats.Documents}, {"pages", stats.Pages}, {"fingerprints", stats.Postings}, {"bytes", stats.Bytes},
 		{"bytes per fingerprint", fmt.Sprintf("%.2f", stats.BytesPerPosting)}, {"bytes of text", stats.TextBytes},
 		{"guaranteed run in characters", stats.GuaranteeCharacters}, {"segments", stats.Segments}, {"version", stats.Version},
+		{"looks of pages and pictures", stats.Drawings}, {"versions to be drawn", stats.Pending}, {"fingerprints of looks", stats.PagePostings}, {"bytes of their index", stats.PageBytes},
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/sealprint/sealprint/api"
+	"github.com/sealprint/sealprint/fingerprint/match"
+	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/extract"
 	"github.com/sealprint/sealprint/storage"
@@ -39,7 +41,7 @@ func (i *ingestion) Register(ctx context.Context, u api.Upload) (api.Registered,
 }
 
 func (i *ingestion) Read(ctx context.Context, content io.Reader, size int64) (api.Reading, error) {
-	reading, err := i.registrar.Read(ctx, content, size)
+	looks, reading, err := i.registrar.Look(ctx, content, size)
 	if err != nil {
 		return api.Reading{}, err
 	}
@@ -47,7 +49,21 @@ func (i *ingestion) Read(ctx context.Context, content io.Reader, size int64) (ap
 	for _, p := range reading.Pages {
 		out.Pages = append(out.Pages, p.Text)
 	}
+	for _, l := range looks {
+		if l.Reason != "" {
+			out.Reason = l.Reason
+			continue
+		}
+		out.Pictures = append(out.Pictures, l.Picture)
+	}
+	if len(out.Pictures) > 0 && reading.Status == ingest.StatusNoText {
+		out.Reason = "" // nobody looked for text yet
+	}
 	return out, nil
+}
+
+func (i *ingestion) Undrawn(ctx context.Context, scope storage.Scope) (int64, error) {
+	return i.registrar.Undrawn(ctx, scope)
 }
 
 func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, page int) (text, reader string, err error) {
@@ -78,3 +94,15 @@ func (i *ingestion) Outdated(v storage.Version) bool { return i.registrar.Outdat
 func (i *ingestion) OCR() (name, missing string) { return i.pool.OCR() }
 
 func (i *ingestion) MaxFileBytes() int64 { return ingest.MaxFileBytes }
+
+// recognizer is the readers' recognition as package match wants it.
+type recognizer struct{ *extract.Pool }
+
+func (r recognizer) Recognize(ctx context.Context, p page.Picture) ([]match.Word, string, error) {
+	read, reason, err := r.Pool.Recognize(ctx, p)
+	words := make([]match.Word, len(read))
+	for i, w := range read {
+		words[i] = match.Word(w)
+	}
+	return words, reason, err
+}

@@ -97,6 +97,18 @@ func lookUp(ctx context.Context, c console, api *client.Client, args []string, t
 	return api.MatchFile(ctx, "standard-input", bytes.NewReader(content), options)
 }
 
+// spot writes where a passage is: characters of a text, or a box in hundredths of a
+// picture's width and height.
+func spot(start, end *int, x, y, width, height *float64) string {
+	if x == nil || y == nil || width == nil || height == nil {
+		if start == nil || end == nil {
+			return ""
+		}
+		return fmt.Sprintf("%d-%d", *start, *end)
+	}
+	return fmt.Sprintf("box %.0f,%.0f to %.0f,%.0f %%", 100**x, 100**y, 100*(*x+*width), 100*(*y+*height))
+}
+
 // printAnswer tells an answer to a person.
 func (c console) printAnswer(a *client.MatchAnswer) error {
 	var b strings.Builder
@@ -116,7 +128,9 @@ func (c console) printAnswer(a *client.MatchAnswer) error {
 			if p.Query.Page > 0 {
 				where = fmt.Sprintf("page %d ", p.Query.Page)
 			}
-			fmt.Fprintf(&b, "  %s%d-%d  =  page %d %d-%d  (%.0f %% alike)\n", where, p.Query.Start, p.Query.End, p.Document.Page, p.Document.Start, p.Document.End, 100*p.Similarity)
+			q, d := p.Query, p.Document
+			fmt.Fprintf(&b, "  %s%s  =  page %d %s  (%.0f %% alike)\n", where, spot(q.Start, q.End, q.X, q.Y, q.Width, q.Height),
+				d.Page, spot(d.Start, d.End, d.X, d.Y, d.Width, d.Height), 100*p.Similarity)
 		}
 	}
 	if len(a.Matches) == 0 && a.Verdict == "no_match" {

@@ -110,7 +110,9 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	closers = append(closers, jobs)
 
 	server, err := api.NewServer(api.Config{
-		Matcher:  &match.Matcher{Key: store.key, Index: store.index, Documents: store.registry},
+		Matcher: &match.Matcher{
+			Key: store.key, Index: store.index, Documents: store.registry, Pages: store.pages, Drawings: store.registry, Recognizer: recognizer{pool},
+		},
 		Index:    store.index,
 		Pages:    store.pages,
 		Registry: store.registry,

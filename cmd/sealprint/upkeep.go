@@ -32,18 +32,28 @@ func (d *data) Merge(ctx context.Context) error {
 // Check implements api.Upkeep.
 func (d *data) Check(ctx context.Context) (api.IndexReport, error) { return checkFolder(ctx, d.dir) }
 
-// checkFolder reads the index of a data folder, whether it is open or not.
+// checkFolder reads the indexes of a data folder, whether it is open or not. What it counts
+// is of the index of texts and that of pages together.
 func checkFolder(ctx context.Context, dir string) (api.IndexReport, error) {
-	found, err := index.Check(ctx, filepath.Join(dir, "index"))
-	if err != nil {
-		return api.IndexReport{}, err
-	}
-	report := api.IndexReport{
-		Segments: found.Segments, Documents: found.Documents, Postings: found.Postings, Logs: found.Logs, Changes: found.Changes,
-		Bytes: found.Bytes, TornBytes: found.Torn, Damage: []string{},
-	}
-	for _, damage := range found.Damage {
-		report.Damage = append(report.Damage, damage.Error())
+	report := api.IndexReport{Damage: []string{}}
+	for _, name := range []string{"index", "pages"} {
+		found, err := index.Check(ctx, filepath.Join(dir, name))
+		if name == "pages" && errors.Is(err, os.ErrNotExist) {
+			continue // no server has run there since there are indexes of pages
+		}
+		if err != nil {
+			return api.IndexReport{}, err
+		}
+		report.Segments += found.Segments
+		report.Documents += found.Documents
+		report.Postings += found.Postings
+		report.Logs += found.Logs
+		report.Changes += found.Changes
+		report.Bytes += found.Bytes
+		report.TornBytes += found.Torn
+		for _, damage := range found.Damage {
+			report.Damage = append(report.Damage, damage.Error())
+		}
 	}
 	return report, nil
 }

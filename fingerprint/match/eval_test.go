@@ -477,7 +477,14 @@ func evalCorpus(t *testing.T, dir, out string) {
 	}
 	r.size(t, laws)
 	if out != "" {
-		write(t, filepath.Join(out, "quality.md"), r.markdown())
+		// The last section is that of pictures, which are measured elsewhere.
+		path := filepath.Join(out, "quality.md")
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, pictures, _ := strings.Cut(string(before), "\n## Pictures of pages\n")
+		write(t, path, r.markdown()+"\n## Pictures of pages\n"+pictures)
 		write(t, filepath.Join(out, "quality-calibration.svg"), calibration(r.negatives))
 	}
 	t.Log("\n" + r.markdown())

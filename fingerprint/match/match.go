@@ -74,11 +74,15 @@ type Documents interface {
 	Sketches(ctx context.Context, ordinals []storage.Ordinal) (map[storage.Ordinal][]byte, error)
 }
 
-// Matcher answers look-ups. It keeps no state.
+// Matcher answers look-ups. It keeps no state. Those of texts need neither Pages nor what
+// follows.
 type Matcher struct {
-	Key       *fingerprint.Key
-	Index     Index
-	Documents Documents
+	Key        *fingerprint.Key
+	Index      Index // of texts
+	Documents  Documents
+	Pages      Index // of layouts of pages
+	Drawings   Drawings
+	Recognizer Recognizer
 }
 
 // Query is one look-up.
@@ -120,17 +124,37 @@ const (
 // Report is the answer to a look-up.
 type Report struct {
 	Verdict      Verdict
-	IndexVersion string
+	IndexVersion string // the state of the indexes that were asked
 	// Missing names the parts of the index that did not answer; the report is
 	// partial if there are any.
 	Missing []string
-	// Characters is the length of the suspect in normalized characters.
+	// Characters is the length of the suspect in normalized characters; of a picture, of
+	// the text that was recognized.
 	Characters  int
 	Matches     []Match
 	Explanation Explanation
 	// Obfuscation is how the suspect was disguised, if it was.
 	Obfuscation fingerprint.Obfuscation
+
+	// Unread says why not all of the text of a picture is known.
+	Unread string
 }
+
+// Channel is in which way a match was found.
+type Channel string
+
+// The channels.
+const (
+	Text  Channel = "text"
+	OCR   Channel = "ocr"   // the recognized text of a picture
+	Page  Channel = "page"  // the look of a page
+	Image Channel = "image" // a picture in a document
+)
+
+// Agreement is how well a picture and a document agree, channel by channel: the share of
+// words that stand in the same place, of bits of the perceptual hash that are equal, and
+// of characters; 0 where nobody looked.
+type Agreement struct{ Page, Image, OCR float64 }
 
 // Match is one document that the suspect shows.
 type Match struct {
@@ -139,6 +163,8 @@ type Match struct {
 	Source      string
 	Disposition Disposition
 	Reason      string
+	Channel     Channel
+	Agreement   Agreement // of a picture
 	// Score grows from 0 to 1 with the evidence; an alert has at least 0.5.
 	Score float64
 	// ExpectedByChance is how many documents of an index of this size would match
@@ -166,7 +192,10 @@ type Relative struct {
 type Passage struct {
 	// Query is in code points of the submitted text.
 	Query fingerprint.Span
-	// Place is in code points of the document's page.
+	// Box is in shares of the submitted picture instead, and OnPage in shares of the
+	// document's page, where a page was found by its look.
+	Box, OnPage storage.Region
+	// Place is in code points of the document's page, if it was found by its text.
 	Place fingerprint.Place
 	// Part says what the page is where it is more than a page of the file.
 	Part string
@@ -184,6 +213,8 @@ type Explanation struct {
 	// Public and Boilerplate are how many characters of the suspect do not count,
 	// because they stand in public text or in boilerplate.
 	Public, Boilerplate int
+	// Channels are the ways in which a picture was compared.
+	Channels []Channel
 	// Nearest is the best match below the threshold, if no match is above.
 	Nearest *Match
 }
@@ -318,7 +349,7 @@ func part(pages []storage.Page, number int) string {
 func (m *Matcher) match(ctx context.Context, text *fingerprint.Text, c *candidate, sup *suppression) (Match, error) {
 	k := c.known
 	match := Match{
-		Document: k.Document, Version: k.Version.Number, Source: k.Source, Disposition: c.disposition,
+		Document: k.Document, Version: k.Version.Number, Source: k.Source, Disposition: c.disposition, Channel: Text,
 		Score: score(c.chance), ExpectedByChance: expected(c.chance), Versions: c.versions,
 	}
 	encoded, err := m.Documents.Places(ctx, c.ordinal)

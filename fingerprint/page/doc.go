@@ -4,11 +4,11 @@
 // # From picture to words
 //
 // A picture is blurred until letters join and words do not, in a scale in which words are
-// 9 pixels high. What is clearly darker than its surroundings is a word (of Nastaliq, a
+// 7.5 pixels high. What is clearly darker than its surroundings is a word (of Nastaliq, a
 // few ligatures). The scale is found by looking: within a factor of two around the
 // right one nearly the same words are found, and their height tells how far off it was. Light
 // and shadow are divided out after the blur, so that noise and the grid of a screen
-// are no brighter paper.
+// are no brighter paper. Light print on a dark ground is looked at as its negative.
 //
 // # From words to hashes
 //
@@ -36,7 +36,9 @@
 //
 // The pages that share most are compared word by word ([Query.Verify]). Every shared code is
 // a guess where the page lies; those that agree are fitted, and the map is extended from
-// there over the picture, as a homography once there are words enough. Then each word of
+// there over the picture, as a homography once there are words enough. Where the page is
+// known, the picture is looked at once more, in the very scale in which the page was
+// looked at ([Match.Refine]): what is one word there is one word here then. Each word of
 // the picture should lie on one of the page. How many do by accident is found by moving the
 // page along its own lines ([Match.Expected]); pages of the same form agree where the form is
 // printed, and are told apart by [Match.Agreement].

@@ -46,7 +46,14 @@ func (s *shelf) find(p page.Picture) (best page.Match, at int) {
 			list := s.postings[hashes[i]]
 			return list[:min(len(list), 64)], len(list)
 		}) {
-			if m, ok := q.Verify(s.sheets[c.Page], c.Hits); ok && m.Expected() < 1e-4 && m.Agreement() > max(best.Agreement(), 0.6) {
+			m, ok := q.Verify(s.sheets[c.Page], c.Hits)
+			if !ok {
+				continue
+			}
+			if better, _, ok := m.Refine(p, s.sheets[c.Page]); ok && better.Evidence() > m.Evidence() {
+				m = better
+			}
+			if m.Expected() < 1e-4 && !m.Doubtful() && m.Agreement() > 0.6 && m.Evidence() > best.Evidence() {
 				best, at = m, int(c.Page)
 			}
 		}
@@ -97,6 +104,69 @@ func TestDegraded(t *testing.T) {
 				t.Errorf("a page that is not registered is page %d, agreement %.2f, expected %g", found, m.Agreement(), m.Expected())
 			}
 		})
+	}
+}
+
+// TestForm: a filled form is found, and another copy of the form is not taken for it, although
+// most of its words stand in the same places.
+func TestForm(t *testing.T) {
+	s := newShelf(t, pagetest.Form(1, 1), pagetest.Print(1, 1))
+	for n, kind := range []string{"small", "phone 900", "moiré"} {
+		chance := rand.New(rand.NewPCG(uint64(n), 8))
+		if m, at := s.find(pagetest.Degrade(pagetest.Form(1, 1), kind, chance).Picture); at != 0 {
+			t.Errorf("%s: found page %d: agreement %.2f", kind, at, m.Agreement())
+		}
+		if m, at := s.find(pagetest.Degrade(pagetest.Form(2, 1), kind, chance).Picture); at >= 0 {
+			t.Errorf("%s: another copy is page %d: agreement %.2f, gaps %.3f", kind, at, m.Agreement(), m.Gaps)
+		}
+	}
+}
+
+// TestDark: light print on a dark ground is found.
+func TestDark(t *testing.T) {
+	p := pagetest.Print(4, 1)
+	s := newShelf(t, pagetest.Print(3, 1), p)
+	negative := page.NewPicture(p.W, p.H)
+	for i, v := range p.Pix {
+		negative.Pix[i] = byte(20 + (255-int(v))*2/3)
+	}
+	if _, at := s.find(negative.OnPaper()); at != 1 {
+		t.Errorf("found page %d", at)
+	}
+	if sheet := page.Read(negative); sheet == nil || sheet.Words() < page.Read(p).Words()*9/10 {
+		t.Error("a dark page has no sheet")
+	}
+	if same := p.OnPaper(); &same.Pix[0] != &p.Pix[0] {
+		t.Error("a light page was changed")
+	}
+}
+
+// TestLeaders: lines of dashes and dots to write on tell nothing.
+func TestLeaders(t *testing.T) {
+	questionnaire := func(seed uint64) page.Picture {
+		p := pagetest.Print(seed, seed)
+		for y := 300; y < p.H; y++ {
+			for x := range p.W {
+				p.Pix[y*p.W+x] = 250
+			}
+		}
+		for line := 0; line < 24; line++ {
+			for dash := 0; dash < 40; dash++ {
+				for y := range 3 {
+					for x := range 9 {
+						p.Pix[(320+line*38+y)*p.W+90+dash*18+x] = 10
+					}
+				}
+			}
+		}
+		return p
+	}
+	s := newShelf(t, questionnaire(1))
+	if n := s.sheets[0].Words(); n > 200 {
+		t.Errorf("%d words, and most are dashes", n)
+	}
+	if m, at := s.find(questionnaire(2)); at >= 0 {
+		t.Errorf("another questionnaire is page %d: %d words agree by %.2f", at, m.Matched, m.Agreement())
 	}
 }
 

@@ -9,6 +9,53 @@ type Picture struct {
 // NewPicture returns a black picture.
 func NewPicture(w, h int) Picture { return Picture{w, h, make([]byte, w*h)} }
 
+// between returns the light between pixels; white beyond the edge.
+func (p Picture) between(x, y float64) byte {
+	if !(x >= 0 && y >= 0 && x < float64(p.W-1) && y < float64(p.H-1)) {
+		return 255
+	}
+	i, j := int(x), int(y)
+	tx, ty := x-float64(i), y-float64(j)
+	a, b := p.Pix[j*p.W+i:][:2], p.Pix[(j+1)*p.W+i:][:2]
+	above := float64(a[0]) + (float64(a[1])-float64(a[0]))*tx
+	below := float64(b[0]) + (float64(b[1])-float64(b[0]))*tx
+	return byte(above + (below-above)*ty + 0.5)
+}
+
+// OnPaper returns the picture as dark print on light paper: a slide or a screen in dark mode
+// becomes its negative. It stays as it is unless it is dark, shows no print, and its
+// negative does.
+func (p Picture) OnPaper() Picture {
+	const dark = 100
+	var count [256]int
+	n := 0
+	for i := 0; i < len(p.Pix); i += 7 {
+		count[p.Pix[i]]++
+		n++
+	}
+	half := 0
+	for _, c := range count[:dark] {
+		half += c
+	}
+	if 2*half < n || p.print() {
+		return p
+	}
+	negative := NewPicture(p.W, p.H)
+	for i, v := range p.Pix {
+		negative.Pix[i] = 255 - v
+	}
+	if negative.print() {
+		return negative
+	}
+	return p
+}
+
+// print reports whether the picture shows words that stand as print does.
+func (p Picture) print() bool {
+	words, _ := wordsOf(p, 1)
+	return len(words) >= fewWords && layoutOf(words).text()
+}
+
 // Crop returns a part of the picture, in shares of its width and height.
 func (p Picture) Crop(x, y, width, height float64) Picture {
 	left, top := int(x*float64(p.W)), int(y*float64(p.H))

@@ -168,7 +168,9 @@ func (p plane) blownUp(w, h int) plane {
 	return out
 }
 
-// meanAround returns the mean of a wide neighborhood, about so many pixels around.
+// meanAround returns the mean of a wide neighborhood, about so many pixels around, without
+// what is all dark: a desk beside the page, a bar of an app. What is in the middle of that
+// is above any mean.
 func (p plane) meanAround(sigma float64) plane {
 	const coarse = 4
 	w, h := max(p.w/coarse, 1), max(p.h/coarse, 1)
@@ -186,8 +188,27 @@ func (p plane) meanAround(sigma float64) plane {
 			small.v[y*w+x] = sum / float32((bottom-top)*(right-left))
 		}
 	}
-	return small.blurred(sigma/coarse).blownUp(p.w, p.h)
+	wide, weight := newPlane(w, h), newPlane(w, h)
+	// What is beside it is half of it.
+	shade := small.blurred(1).lightest().lightest()
+	for i, v := range small.v {
+		if shade.v[i] < solid {
+			wide.v[i], weight.v[i] = v, 1
+		}
+	}
+	wide, weight = wide.blurred(sigma/coarse), weight.blurred(sigma/coarse)
+	for i, n := range weight.v {
+		if n > 0.01 {
+			wide.v[i] /= n
+		} else {
+			wide.v[i] = 1
+		}
+	}
+	return wide.blownUp(p.w, p.h)
 }
+
+// solid is from which darkness on something wide is no text, in which paper shines through.
+const solid = 0.7
 
 // darkness returns how much darker than the paper around it each point is: 0 for paper,
 // 1 for black.
@@ -212,8 +233,12 @@ func (p plane) darkness() plane {
 	// What is much darker than most paper is none: a desk, a bar of an app.
 	sorted := slices.Sorted(slices.Values(paper.v))
 	least := max(0.4*sorted[len(sorted)*9/10], 16)
+	// Beside a page its paper goes on, or the print at its edge would pale.
+	beside := paper.lightest()
 	for i, v := range paper.v {
-		paper.v[i] = max(v, least)
+		if v < least {
+			paper.v[i] = max(beside.v[i], least)
+		}
 	}
 	out := paper.blownUp(p.w, p.h)
 	for i, v := range p.v {
@@ -224,23 +249,29 @@ func (p plane) darkness() plane {
 
 // closed fills cells that are darker than those around them.
 func (p plane) closed() plane {
-	around := func(in plane, better func(a, b float32) bool) plane {
-		out := newPlane(in.w, in.h)
-		for y := range in.h {
-			for x := range in.w {
-				best := in.v[y*in.w+x]
-				for v := max(y-1, 0); v <= min(y+1, in.h-1); v++ {
-					for u := max(x-1, 0); u <= min(x+1, in.w-1); u++ {
-						if o := in.v[v*in.w+u]; better(o, best) {
-							best = o
-						}
+	return p.lightest().around(func(a, b float32) bool { return a < b })
+}
+
+// lightest returns of each point the greatest number around it.
+func (p plane) lightest() plane {
+	return p.around(func(a, b float32) bool { return a > b })
+}
+
+// around returns of each point the best of the nine around it.
+func (p plane) around(better func(a, b float32) bool) plane {
+	out := newPlane(p.w, p.h)
+	for y := range p.h {
+		for x := range p.w {
+			best := p.v[y*p.w+x]
+			for v := max(y-1, 0); v <= min(y+1, p.h-1); v++ {
+				for u := max(x-1, 0); u <= min(x+1, p.w-1); u++ {
+					if o := p.v[v*p.w+u]; better(o, best) {
+						best = o
 					}
 				}
-				out.v[y*in.w+x] = best
 			}
+			out.v[y*p.w+x] = best
 		}
-		return out
 	}
-	lighter := around(p, func(a, b float32) bool { return a > b })
-	return around(lighter, func(a, b float32) bool { return a < b })
+	return out
 }

@@ -29,22 +29,18 @@ var Views = [...]float64{1, 0.75, 1.3}
 // NewQuery finds the words of a picture in one of the [Views]; nil if there are too few to
 // show a page.
 func NewQuery(p Picture, view float64) *Query {
-	words := wordsOf(p, view)
-	if len(words) < minWords {
+	words, _ := wordsOf(p, view)
+	if len(words) < fewWords {
 		return nil
 	}
-	if len(words) > maxWords {
-		slices.SortFunc(words, func(a, b word) int { return cmp.Compare(b.strength, a.strength) })
-		words = words[:maxWords]
-	}
-	points := make([]Point, len(words))
-	for i, w := range words {
-		points[i] = w.Point
-	}
+	words = strongest(words)
 	q := &Query{Width: float64(p.W), Height: float64(p.H)}
-	unit, angle := median(words, func(w word) float64 { return w.minor }), direction(words)
+	upright := layoutOf(words)
 	for turn := range q.layouts {
-		l := newLayout(points, unit, angle+float64(turn)*math.Pi)
+		l := upright
+		if turn > 0 {
+			l = newLayout(l.points, l.unit, l.angle+math.Pi)
+		}
 		l.codes(func(c *code) {
 			c.nearHashes(func(h uint64) {
 				q.asks = append(q.asks, ask{uint8(turn), uint8(c.pattern), c.word})
@@ -56,11 +52,23 @@ func NewQuery(p Picture, view float64) *Query {
 	return q
 }
 
+// strongest returns as many words as may be looked up.
+func strongest(words []word) []word {
+	if len(words) <= maxWords {
+		return words
+	}
+	slices.SortFunc(words, func(a, b word) int { return cmp.Compare(b.strength, a.strength) })
+	return words[:maxWords]
+}
+
 // Hashes returns what to look up.
 func (q *Query) Hashes() []uint64 { return q.hashes }
 
 // Words is how many words were found.
 func (q *Query) Words() int { return len(q.layouts[0].points) }
+
+// Text reports whether they stand as print does, in straight lines.
+func (q *Query) Text() bool { return q.layouts[0].text() }
 
 // Posting is one place of a hash: the how-manieth of a page.
 type Posting struct {

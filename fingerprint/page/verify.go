@@ -15,6 +15,10 @@ type Match struct {
 	Matched, InPicture, OnPage int
 	// Chance is the share of words that match where the page is shifted along its lines.
 	Chance float64
+	// Gaps is the share of stretches of words on the page in whose place the picture has
+	// words that all are elsewhere. Noise leaves none; what was filled into another copy of
+	// a form does.
+	Gaps float64
 }
 
 // Agreement is the share of words that match, of those of both that could. A word that is
@@ -22,6 +26,10 @@ type Match struct {
 func (m *Match) Agreement() float64 {
 	return min(2*float64(m.Matched)/float64(max(m.InPicture+m.OnPage, 1)), 1)
 }
+
+// Evidence grows with how much agrees and how well: of two pages that a part of the
+// picture may show, it is the one with more of it.
+func (m *Match) Evidence() float64 { return m.Agreement() * float64(m.Matched) }
 
 // Expected is how many pages that the picture does not show would match as well by
 // accident, of all those that were tried: words that lie on words where lines lie on
@@ -40,6 +48,80 @@ func (m *Match) Expected() float64 {
 	divergence := share*math.Log(share/p) + (1-share)*math.Log((1-share)/(1-p))
 	return tried * math.Exp(-n*divergence)
 }
+
+// Box is a part of a picture, by its edges.
+type Box struct{ Left, Top, Right, Bottom float64 }
+
+// Share returns a box in shares of the width and height of a picture, without what lies
+// beyond it.
+func (b Box) Share(width, height int) Box {
+	w, h := float64(width), float64(height)
+	in := func(v, size float64) float64 { return min(max(v/size, 0), 1) }
+	return Box{in(b.Left, w), in(b.Top, h), in(b.Right, w), in(b.Bottom, h)}
+}
+
+// Bounds returns the least upright box around what a box is mapped to.
+func (h *Homography) Bounds(b Box) Box {
+	out := Box{math.Inf(1), math.Inf(1), math.Inf(-1), math.Inf(-1)}
+	for _, p := range []Point{{b.Left, b.Top}, {b.Right, b.Top}, {b.Right, b.Bottom}, {b.Left, b.Bottom}} {
+		at := h.Apply(p)
+		out.Left, out.Right = math.Min(out.Left, at.X), math.Max(out.Right, at.X)
+		out.Top, out.Bottom = math.Min(out.Top, at.Y), math.Max(out.Bottom, at.Y)
+	}
+	return out
+}
+
+// Regions returns where in the picture the page is, and which part of the page it shows,
+// in shares of both. They are upright boxes around what may be turned.
+func (m *Match) Regions(p Picture, s *Sheet) (inPicture, onPage Box, ok bool) {
+	back, ok := m.ToPage.Inverse()
+	if !ok {
+		return inPicture, onPage, false
+	}
+	inPicture = back.Bounds(Box{0, 0, s.Width, s.Height}).Share(p.W, p.H)
+	onPage = m.ToPage.Bounds(Box{0, 0, float64(p.W), float64(p.H)}).Share(int(s.Width), int(s.Height))
+	for _, v := range []float64{inPicture.Left, inPicture.Top, inPicture.Right, inPicture.Bottom, onPage.Left, onPage.Top, onPage.Right, onPage.Bottom} {
+		if math.IsNaN(v) {
+			return inPicture, onPage, false
+		}
+	}
+	return inPicture, onPage, inPicture.Right > inPicture.Left && inPicture.Bottom > inPicture.Top && onPage.Right > onPage.Left && onPage.Bottom > onPage.Top
+}
+
+// Rectify returns the page as the picture shows it, level and without perspective, and
+// the map back into the picture. It is about as large as in the picture.
+func (m *Match) Rectify(p Picture, s *Sheet) (flat Picture, back Homography, ok bool) {
+	back, ok = m.ToPage.Inverse()
+	if !ok {
+		return flat, back, false
+	}
+	seen := m.ToPage.Bounds(Box{0, 0, float64(p.W), float64(p.H)})
+	seen = Box{math.Max(seen.Left, 0), math.Max(seen.Top, 0), math.Min(seen.Right, s.Width), math.Min(seen.Bottom, s.Height)}
+	w, h := seen.Right-seen.Left, seen.Bottom-seen.Top
+	if !(w > 8 && h > 8) {
+		return flat, back, false
+	}
+	// As many pixels as the picture has of it.
+	box := back.Bounds(seen)
+	pixels := (math.Min(box.Right, float64(p.W)) - math.Max(box.Left, 0)) * (math.Min(box.Bottom, float64(p.H)) - math.Max(box.Top, 0))
+	scale := math.Sqrt(pixels / (w * h))
+	if !(scale > 0.05 && scale < 20) || pixels > maxRectified {
+		return flat, back, false
+	}
+	place := Homography{1 / scale, 0, seen.Left, 0, 1 / scale, seen.Top, 0, 0, 1}
+	back = back.Mul(&place)
+	flat = NewPicture(max(int(w*scale), 1), max(int(h*scale), 1))
+	for y := range flat.H {
+		for x := range flat.W {
+			at := back.Apply(Point{float64(x) + 0.5, float64(y) + 0.5})
+			flat.Pix[y*flat.W+x] = p.between(at.X-0.5, at.Y-0.5)
+		}
+	}
+	return flat, back, true
+}
+
+// maxRectified bounds a picture that is made: more than any that is looked at.
+const maxRectified = 32 << 20
 
 // leastChance is the least share of words that is taken to match by accident. A guess has
 // been fitted to the words, and shifts are not.
@@ -152,7 +234,7 @@ func (q *Query) Verify(s *Sheet, hits []Hit) (best Match, found bool) {
 				pairs = append(pairs, o.pairs...)
 			}
 		}
-		if m, ok := q.grow(s, pairs); ok && m.Agreement()*float64(m.Matched) > best.Agreement()*float64(best.Matched) {
+		if m, ok := q.grow(s, pairs); ok && m.Evidence() > best.Evidence() {
 			best = m
 			if best.Agreement() > 0.7 && best.Matched > 60 {
 				break
@@ -198,9 +280,65 @@ func (q *Query) grow(s *Sheet, pairs []pair) (m Match, ok bool) {
 			box = boundsOf(from)
 		}
 	}
+	return q.measure(s, to)
+}
+
+// Refine looks at the picture once more, in the scale in which the page was looked at when
+// it was registered: now that it is known where the page is, what is one word there is
+// one word here. What was a weak match of the right page becomes a strong one. It also
+// returns how many words it found.
+func (m *Match) Refine(p Picture, s *Sheet) (better Match, n int, ok bool) {
+	back, ok := m.ToPage.Inverse()
+	if !ok {
+		return better, 0, false
+	}
+	// How many pixels of the picture one of the page is, in the middle of what is seen.
+	seen := m.ToPage.Bounds(Box{0, 0, float64(p.W), float64(p.H)})
+	middle := Point{(math.Max(seen.Left, 0) + math.Min(seen.Right, s.Width)) / 2, (math.Max(seen.Top, 0) + math.Min(seen.Bottom, s.Height)) / 2}
+	const step = 8
+	a, b, c := back.Apply(middle), back.Apply(Point{middle.X + step, middle.Y}), back.Apply(Point{middle.X, middle.Y + step})
+	pixels := math.Sqrt(math.Abs((b.X-a.X)*(c.Y-a.Y)-(b.Y-a.Y)*(c.X-a.X))) / step
+	scale := math.Min(s.scale/pixels, largestScale(p.side()))
+	if !(scale > 0.01) {
+		return better, 0, false
+	}
+	words := p.wordsAt(scale)
+	if len(words) < fewWords {
+		return better, 0, false
+	}
+	words = strongest(telling(words))
+	if len(words) < fewWords {
+		return better, 0, false
+	}
+	for i := range words {
+		words[i] = words[i].times(1 / scale)
+	}
+	q := &Query{Width: float64(p.W), Height: float64(p.H)}
+	q.layouts[0] = layoutOf(words)
+	to, all := m.ToPage, bounds{0, 0, q.Width, q.Height}
+	for _, distance := range [...]float64{1, 0.8, 0.6} {
+		pairs := q.nearest(s, &to, all, distance*s.layout.unit)
+		if len(pairs) < 12 {
+			return better, 0, false
+		}
+		fitted, ok := fitRobust(q.layouts[0].points, s.layout.points, pairs, 0.4*s.layout.unit)
+		seen, _ := ends(q.layouts[0].points, s.layout.points, pairs)
+		if !ok || !sane(&fitted, boundsOf(seen)) {
+			return better, 0, false
+		}
+		to = fitted
+	}
+	better, ok = q.measure(s, to)
+	return better, len(words), ok
+}
+
+// measure counts what of the picture lies on what of the page.
+func (q *Query) measure(s *Sheet, to Homography) (m Match, ok bool) {
+	points, unit := q.layouts[0].points, s.layout.unit
 	m = Match{ToPage: to}
 	all := bounds{0, 0, q.Width, q.Height}
-	m.Matched = len(q.nearest(s, &to, all, 0.4*unit))
+	matching := q.nearest(s, &to, all, 0.4*unit)
+	m.Matched = len(matching)
 	back, ok := to.Inverse()
 	if !ok {
 		return m, false
@@ -215,12 +353,15 @@ func (q *Query) grow(s *Sheet, pairs []pair) (m Match, ok bool) {
 		}
 	}
 	edge := q.layouts[0].unit * 1.5
-	for _, p := range s.layout.points {
+	inside := make([]bool, len(s.layout.points))
+	for i, p := range s.layout.points {
 		at := back.Apply(p)
 		if at.X > edge && at.X < q.Width-edge && at.Y > edge && at.Y < q.Height-edge {
 			m.OnPage++
+			inside[i] = true
 		}
 	}
+	m.Gaps = q.gaps(s, &to, inside, matching)
 	// How many words match by accident where lines lie on lines.
 	sin, cos := math.Sincos(s.layout.angle)
 	sum := 0
@@ -232,6 +373,72 @@ func (q *Query) grow(s *Sheet, pairs []pair) (m Match, ok bool) {
 	}
 	m.Chance = float64(sum) / float64(len(shifts)) / float64(max(m.InPicture, 1))
 	return m, true
+}
+
+// Alike is how well two pages agree, laid on each other: 1 if they are the same, about
+// what is printed if they are copies of a form.
+func (s *Sheet) Alike(o *Sheet) float64 {
+	q := &Query{Width: s.Width, Height: s.Height}
+	q.layouts[0] = s.layout
+	m, ok := q.measure(o, Homography{o.Width / s.Width, 0, 0, 0, o.Height / s.Height, 0, 0, 0, 1})
+	if !ok {
+		return 0
+	}
+	return m.Agreement()
+}
+
+// stretch is how many words on a line make a gap if none of them matches.
+const stretch = 4
+
+// gaps is the share of stretches of words, of those that the picture shows, none of which
+// matches although there are words in their place. Where there are none, something lies
+// over the page.
+func (q *Query) gaps(s *Sheet, to *Homography, shown []bool, matching []pair) float64 {
+	l := s.layout
+	matches := make([]bool, len(l.points))
+	for _, p := range matching {
+		matches[p.p] = true
+	}
+	// The words of the picture, on the page.
+	var there []Point
+	for _, p := range q.layouts[0].points {
+		there = append(there, to.Apply(p))
+	}
+	seen := newLayout(there, l.unit, l.angle)
+	all, none := 0, 0
+	var words []int32
+	for i := range l.points {
+		words = l.chain(words[:0], int32(i), stretch)
+		if words == nil || slices.ContainsFunc(words, func(j int32) bool { return !shown[j] }) {
+			continue
+		}
+		all++
+		if slices.ContainsFunc(words, func(j int32) bool { return matches[j] }) {
+			continue
+		}
+		first, last := words[0], words[stretch-1]
+		middle, half := (l.along[first]+l.along[last])/2, (l.along[last]-l.along[first])/2
+		height := math.Abs(l.across[last]-l.across[first])/2 + 0.7*l.unit
+		others := 0
+		seen.around(middle, (l.across[first]+l.across[last])/2, half, height, func(j int32) {
+			if math.Abs(seen.along[j]-middle) <= half && math.Abs(seen.across[j]-(l.across[first]+l.across[last])/2) <= height {
+				others++
+			}
+		})
+		if others >= stretch/2 {
+			none++
+		}
+	}
+	return float64(none) / float64(max(all, 1))
+}
+
+// Doubtful reports whether the words that do not match lie together, rather than
+// scattered as noise scatters them: the picture may show another copy of the form that the
+// page is a copy of.
+func (m *Match) Doubtful() bool {
+	const least = 0.02
+	scattered := math.Pow(1-min(m.Agreement(), 1), stretch)
+	return m.Gaps > least+3*scattered
 }
 
 type bounds struct{ left, top, right, bottom float64 }

@@ -18,11 +18,15 @@ type word struct {
 const (
 	// wordHeight is the median lesser axis of words. With smaller letters less is told
 	// apart, with larger ones less of blur and noise is smoothed away.
-	wordHeight = 9.0
+	wordHeight = 7.5
 	// wordBlur joins letters and keeps words apart.
 	wordBlur = 2.0
 	// wordSurroundings is what a word is compared with: some lines around it.
 	wordSurroundings = 24.0
+	// A point is part of a word if it is so many times as dark as its surroundings and so
+	// much darker. With a larger factor or a smaller difference, what lies between words
+	// comes and goes with noise: then of Nastaliq half as many words are found again.
+	around, least = 0.9, 0.1
 	// firstScale makes pictures of so many pixels a side when nothing is known of them.
 	firstScale = 1000.0
 	// largestSide bounds the scale: a page of a newspaper.
@@ -30,31 +34,85 @@ const (
 )
 
 // wordsOf finds the words of a picture, in its pixels, and looks so many times closer than
-// is right.
+// is right. It also returns the scale in which it found them; no words if they are too few.
 //
 // The scale is found by looking: within a factor of two around the right one about the
 // same words are found, and their height tells it.
-func wordsOf(p Picture, closer float64) []word {
-	side := math.Sqrt(float64(p.W) * float64(p.H))
-	scale := math.Min(firstScale/side, 1)
-	var words []word
+func wordsOf(p Picture, closer float64) (words []word, scale float64) {
+	side := p.side()
+	scale = math.Min(firstScale/side, 1)
 	for try := 1; ; try++ {
-		words = find(p.scaled(scale).blurred(wordBlur).darkness())
-		if len(words) < minWords {
-			return nil
+		words = p.wordsAt(scale)
+		if len(words) < fewWords {
+			return nil, scale
 		}
 		ratio := closer * wordHeight / median(words, func(w word) float64 { return w.minor })
-		next := math.Min(math.Min(scale*ratio, largestSide/side), 3)
+		next := math.Min(scale*ratio, largestScale(side))
 		if try == 4 || next/scale > 0.93 && next/scale < 1.07 {
 			break // words stand where this scale saw them
+		}
+		if next > 1.1*scale && !layoutOf(words).text() {
+			return nil, scale // to look closer at grass takes long, and shows more grass
 		}
 		scale = next
 	}
 	for i := range words {
-		w := &words[i]
-		w.X, w.Y, w.minor, w.major = w.X/scale, w.Y/scale, w.minor/scale, w.major/scale
+		words[i] = words[i].times(1 / scale)
 	}
-	return words
+	return telling(words), scale
+}
+
+// telling returns the words without those that are as large as those beside them and stand
+// at regular distances: dots and dashes to write on, cells that all say the same. They lie
+// on each other wherever a page has any.
+func telling(words []word) []word {
+	const run = 5
+	l := layoutOf(words)
+	drop := make([]bool, len(words))
+	var m []int32
+	for i := range words {
+		if m = l.chain(m[:0], int32(i), run); m == nil {
+			continue
+		}
+		step := [2]float64{math.Inf(1), 0}
+		size := step
+		for k, j := range m {
+			size = [2]float64{math.Min(size[0], words[j].major), math.Max(size[1], words[j].major)}
+			if k > 0 {
+				d := l.along[j] - l.along[m[k-1]]
+				step = [2]float64{math.Min(step[0], d), math.Max(step[1], d)}
+			}
+		}
+		if step[1] < 1.2*step[0] && size[1] < 1.35*size[0] {
+			for _, j := range m {
+				drop[j] = true
+			}
+		}
+	}
+	kept := make([]word, 0, len(words))
+	for i, w := range words {
+		if !drop[i] {
+			kept = append(kept, w)
+		}
+	}
+	return kept
+}
+
+// largestScale bounds the time that a look takes.
+func largestScale(side float64) float64 { return math.Min(largestSide/side, 3) }
+
+// wordsAt finds the words of a picture in a scale, in pixels of that.
+func (p Picture) wordsAt(scale float64) []word {
+	return find(p.scaled(scale).blurred(wordBlur).darkness())
+}
+
+// side is the side of a square with as many pixels.
+func (p Picture) side() float64 { return math.Sqrt(float64(p.W) * float64(p.H)) }
+
+// times returns the word in another scale.
+func (w word) times(f float64) word {
+	w.X, w.Y, w.minor, w.major = w.X*f, w.Y*f, w.minor*f, w.major*f
+	return w
 }
 
 func median(words []word, of func(word) float64) float64 {
@@ -71,7 +129,7 @@ func find(p plane) []word {
 	mean := p.meanAround(wordSurroundings)
 	dark := make([]bool, len(p.v))
 	for i, v := range p.v {
-		dark[i] = v > 1.4*mean.v[i]+0.03
+		dark[i] = v > around*mean.v[i]+least
 	}
 	var all []word
 	var stack []int32
@@ -125,6 +183,6 @@ func find(p plane) []word {
 		strengths[i] = w.strength
 	}
 	slices.Sort(strengths)
-	least := 0.3 * strengths[len(all)*9/10]
-	return slices.DeleteFunc(all, func(w word) bool { return w.strength < least })
+	weak := 0.3 * strengths[len(all)*9/10]
+	return slices.DeleteFunc(all, func(w word) bool { return w.strength < weak })
 }

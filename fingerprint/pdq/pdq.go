@@ -89,14 +89,11 @@ func reduced(p page.Picture) (means [side * side]float64) {
 		v[i] = float64(b)
 	}
 	if p.W != side || p.H != side {
-		line := make([]float64, max(p.W, p.H)+1)
 		for range 2 {
 			for y := range p.H {
-				box(v[y*p.W:], p.W, 1, window(p.W), line)
+				boxAlong(v[y*p.W:][:p.W], window(p.W))
 			}
-			for x := range p.W {
-				box(v[x:], p.H, p.W, window(p.H), line)
-			}
+			boxAcross(v, p.W, p.H, window(p.H))
 		}
 	}
 	for y := range side {
@@ -112,21 +109,37 @@ func reduced(p page.Picture) (means [side * side]float64) {
 // for.
 func window(size int) int { return (size + 2*side - 1) / (2 * side) }
 
-// box replaces n numbers, so far apart, by the means of those around them. An even window
-// reaches farther to the right. Sums has room for one more.
-func box(v []float64, n, stride, window int, sums []float64) {
-	if window == 1 {
-		return
-	}
-	sums[0] = 0
-	for i := range n {
-		sums[i+1] = sums[i] + v[i*stride]
-	}
+// around is what of n numbers lies in a window around one. An even window reaches farther
+// to the right.
+func around(i, n, window int) (from, to int) {
 	right := (window + 2) / 2
-	left := window - right
-	for i := range n {
-		from, to := max(i-left, 0), min(i+right, n)
-		v[i*stride] = (sums[to] - sums[from]) / float64(to-from)
+	return max(i-window+right, 0), min(i+right, n)
+}
+
+// boxAlong replaces numbers by the means of those around them.
+func boxAlong(v []float64, window int) {
+	sums := make([]float64, len(v)+1)
+	for i, x := range v {
+		sums[i+1] = sums[i] + x
+	}
+	for i := range v {
+		from, to := around(i, len(v), window)
+		v[i] = (sums[to] - sums[from]) / float64(to-from)
+	}
+}
+
+// boxAcross does so in each column of h rows of w numbers.
+func boxAcross(v []float64, w, h, window int) {
+	sums := make([]float64, (h+1)*w)
+	for i, x := range v {
+		sums[w+i] = sums[i] + x
+	}
+	for y := range h {
+		from, to := around(y, h, window)
+		above, below, n := sums[from*w:][:w], sums[to*w:][:w], float64(to-from)
+		for x := range w {
+			v[y*w+x] = (below[x] - above[x]) / n
+		}
 	}
 }
 

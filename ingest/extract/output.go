@@ -66,6 +66,9 @@ func (o *Output) Page(p ingest.Page) error {
 func (o *Output) Picture(p ingest.Page, draw func(resolution float64) (gray, []ingest.Region, error)) error {
 	p.NeedsOCR = true
 	if o.purpose == toLook && o.depth == 0 && slices.Contains(pictureTypes, o.mediaType) {
+		if o.pages == ingest.MaxLooks {
+			return failf(ingest.StatusLimit, "more than %d pictures in one file", ingest.MaxLooks)
+		}
 		o.pages++
 	} else if err := o.Page(p); err != nil || !o.purpose.drawing() || !o.wanted.has(o.pages) {
 		return err

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/ingest"
 )
 
@@ -205,15 +206,11 @@ func (p *Pool) Look(ctx context.Context, file *os.File, size int64) ([]ingest.Lo
 	}
 	_ = p.warm()
 	var looks []ingest.Look
-	pixels := 0
 	t := &task{file: file, size: size, cpu: p.cpu, wall: p.time, purpose: toLook, show: func(d drawn) {
-		if slices.ContainsFunc(looks, func(l ingest.Look) bool { return l.Number == d.page }) {
-			return // shown by a child that crashed over a later one
+		shown := slices.ContainsFunc(looks, func(l ingest.Look) bool { return l.Number == d.page }) // by a child that crashed over a later one
+		if !shown && len(looks) < ingest.MaxLooks && len(d.Pix) <= ingest.MaxLookPixels {
+			looks = append(looks, d.look())
 		}
-		if pixels += len(d.Pix); pixels > maxLooks*ingest.MaxLookPixels {
-			d.gray, d.reason = gray{}, failf(ingest.StatusLimit, "more pictures in one file than are looked at").Error()
-		}
-		looks = append(looks, d.look())
 	}}
 	a, end, err := p.read(ctx, t, 0)
 	if err != nil {
@@ -221,9 +218,6 @@ func (p *Pool) Look(ctx context.Context, file *os.File, size int64) ([]ingest.Lo
 	}
 	return looks, a.reading(end), nil
 }
-
-// maxLooks bounds the memory of the pictures of one TIFF.
-const maxLooks = 10
 
 func (d drawn) look() ingest.Look {
 	return ingest.Look{Number: d.page, Part: d.part, Picture: ingest.Picture(d.gray), Pictures: d.regions, Reason: d.reason}
@@ -496,6 +490,49 @@ func (p *Pool) recognize(ctx context.Context, a *answer, t task) error {
 	}
 	running.Wait()
 	return errors.Join(failed, ctx.Err())
+}
+
+// Word is a word of a picture that was recognized.
+type Word struct {
+	Text string
+	Box  page.Box // in pixels
+	Last bool     // on its line
+}
+
+// Recognize returns the words of a picture in the order in which they are read, English
+// before Urdu. Reason says why there may be more of them.
+func (p *Pool) Recognize(ctx context.Context, picture ingest.Picture) (words []Word, reason string, err error) {
+	if p.ocr == nil {
+		return nil, p.noOCR, nil
+	}
+	release, err := p.ocr.acquire(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer release()
+	g, back := prepared(gray(picture))
+	if len(g.Pix) == 0 {
+		return nil, "", nil
+	}
+	r, end, err := p.ocr.recognize(ctx, g)
+	if err != nil {
+		return nil, "", fmt.Errorf("recognize picture: %w", err)
+	}
+	if end != nil {
+		reason = end.Error()
+	}
+	if r.turned {
+		half := page.Homography{-1, 0, float64(g.W), 0, -1, float64(g.H), 0, 0, 1}
+		back = back.Mul(&half)
+	}
+	for _, l := range r.lines {
+		for i, w := range l.words {
+			b := l.boxes[i]
+			box := back.Bounds(page.Box{Left: float64(b.Min.X), Top: float64(b.Min.Y), Right: float64(b.Max.X), Bottom: float64(b.Max.Y)})
+			words = append(words, Word{Text: clean(w), Box: box, Last: i == len(l.words)-1})
+		}
+	}
+	return words, reason, nil
 }
 
 // recognizePage puts what is recognized before the text that the page has.

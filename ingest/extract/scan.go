@@ -13,24 +13,39 @@ import (
 // sure to help; a picture that needs none is returned as it is. A page with
 // nothing to read on it is returned empty.
 func prepare(g gray) gray {
+	g, _ = prepared(g)
+	return g
+}
+
+// prepared also returns the map from the picture that it makes to the one given.
+func prepared(g gray) (gray, page.Homography) {
+	back := page.Homography{1, 0, 0, 0, 1, 0, 0, 0, 1}
 	if g.W < 8 || g.H < 8 {
-		return gray{}
+		return gray{}, back
 	}
-	g = even(g)
+	g = even(gray(page.Picture(g).OnPaper()))
 	ink := threshold(g)
 	letters := lettersOf(ink)
 	if len(letters) < ingest.MinInk {
-		return gray{}
+		return gray{}, back
 	}
 	if onItsSide(letters, ink) {
+		back = page.Homography{0, -1, float64(g.W), 1, 0, 0, 0, 0, 1}
 		g = quarter(g)
 		ink = threshold(g)
 		letters = lettersOf(ink)
 	}
 	if angle := skew(points(ink)); angle != 0 {
-		g = rotate(g, angle)
+		turned := rotate(g, angle)
+		sin, cos := math.Sincos(angle * math.Pi / 180)
+		w, h := float64(turned.W)/2, float64(turned.H)/2
+		step := page.Homography{cos, sin, float64(g.W)/2 - w*cos - h*sin, -sin, cos, float64(g.H)/2 + w*sin - h*cos, 0, 0, 1}
+		back = back.Mul(&step)
+		g = turned
 	}
-	return rescale(g, letterHeight(letters))
+	scaled := rescale(g, letterHeight(letters))
+	step := page.Homography{float64(g.W) / float64(scaled.W), 0, 0, 0, float64(g.H) / float64(scaled.H), 0, 0, 0, 1}
+	return scaled, back.Mul(&step)
 }
 
 // even divides by the light of the paper around each point, where the light is

@@ -351,8 +351,8 @@ func TestParseTSV(t *testing.T) {
 	const table = "level\tpage_num\n1\t1\t0\t0\t0\t0\t0\t0\t9\t9\t-1\t\n5\t1\t1\t1\t1\t1\t0\t0\t9\t9\t90.5\tFinance\n5\t1\t1\t1\t1\t2\t10\t1\t9\t9\t69.5\tDivision\n" +
 		"5\t1\t1\t1\t2\t1\t0\t20\t9\t9\t80\tof\n5\t1\t1\t1\t2\t2\t0\t0\t9\t9\tx\tPakistan\n5\t1\t1\t1\t2\t3\t0\t0\t9\t9\tNaN\tPakistan\n"
 	want := []textLine{
-		{words: []string{"Finance", "Division"}, box: image.Rect(0, 0, 19, 10), sum: 160},
-		{words: []string{"of"}, box: image.Rect(0, 20, 9, 29), sum: 80},
+		{words: []string{"Finance", "Division"}, boxes: []image.Rectangle{image.Rect(0, 0, 9, 9), image.Rect(10, 1, 19, 10)}, box: image.Rect(0, 0, 19, 10), sum: 160},
+		{words: []string{"of"}, boxes: []image.Rectangle{image.Rect(0, 20, 9, 29)}, box: image.Rect(0, 20, 9, 29), sum: 80},
 	}
 	if got := parseTSV(table); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)

@@ -79,7 +79,9 @@ func (t *tesseract) acquire(ctx context.Context) (release func(), err error) {
 // recognition is what was read of a picture.
 type recognition struct {
 	Text       string
-	Confidence float64 // mean of all words, of 100, in the language that it is higher in
+	lines      []textLine // that it is made of
+	turned     bool       // they were read upside down
+	Confidence float64    // mean of all words, of 100, in the language that it is higher in
 	Reader     string
 }
 
@@ -93,7 +95,7 @@ func (t *tesseract) recognize(ctx context.Context, g gray) (recognition, *Failur
 	if err == nil && end == nil && r.Confidence < unsure {
 		turned, end, err := t.readBoth(limited, half(g))
 		if err == nil && end == nil && turned.Confidence > r.Confidence+10 {
-			r = turned
+			r, r.turned = turned, true
 		}
 	}
 	if ctx.Err() != nil {
@@ -142,7 +144,8 @@ func (t *tesseract) readBoth(ctx context.Context, g gray) (recognition, *Failure
 // in which order they are read.
 func (t *tesseract) recognition(english, urdu []textLine, confidence float64) recognition {
 	var texts []string
-	for _, l := range slices.Concat(english, urdu) {
+	lines := slices.Concat(english, urdu)
+	for _, l := range lines {
 		texts = append(texts, strings.Join(l.words, " "))
 	}
 	used := "eng"
@@ -152,7 +155,7 @@ func (t *tesseract) recognition(english, urdu []textLine, confidence float64) re
 			used = "eng+urd"
 		}
 	}
-	return recognition{Text: strings.Join(texts, "\n"), Confidence: confidence, Reader: t.name() + " " + used}
+	return recognition{Text: strings.Join(texts, "\n"), lines: lines, Confidence: confidence, Reader: t.name() + " " + used}
 }
 
 // surer returns the lines that no surer line of the other reading covers. Even of the
@@ -175,6 +178,7 @@ func area(r image.Rectangle) int { return r.Dx() * r.Dy() }
 // textLine is a line that was read.
 type textLine struct {
 	words []string
+	boxes []image.Rectangle // of the words
 	box   image.Rectangle
 	sum   float64 // of the confidences of words
 }
@@ -300,7 +304,8 @@ func parseTSV(table string) []textLine {
 			lines, last = append(lines, textLine{box: box}), here
 		}
 		l := &lines[len(lines)-1]
-		l.words, l.box, l.sum = append(l.words, c[11]), l.box.Union(box), l.sum+min(confidence, 100)
+		l.words, l.boxes = append(l.words, c[11]), append(l.boxes, box)
+		l.box, l.sum = l.box.Union(box), l.sum+min(confidence, 100)
 	}
 	return lines
 }

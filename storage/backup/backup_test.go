@@ -56,7 +56,7 @@ func open(t *testing.T, dir string, key *fingerprint.Key) *deployment {
 func (d *deployment) register() storage.DocumentID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	first, err := d.from.Registry.ReserveOrdinals(d.Context(), 1)
+	first, err := d.from.Registry.ReserveOrdinals(d.Context(), 2)
 	if err != nil {
 		d.Error(err)
 		return ""
@@ -64,13 +64,15 @@ func (d *deployment) register() storage.DocumentID {
 	sheet := storagetest.RandomSheet(d.rng, first, 5000, 400)
 	id := storage.DocumentID(fmt.Sprintf("doc_%d", first))
 	now := time.Unix(1_800_000_000, 0).UTC()
-	if err := d.from.Index.Append(d.Context(), []storage.Sheet{sheet}); err != nil {
+	drawing := storagetest.RandomSheet(d.rng, first+1, 5000, 100)
+	if err := errors.Join(d.from.Index.Append(d.Context(), []storage.Sheet{sheet}), d.from.Pages.Append(d.Context(), []storage.Sheet{drawing})); err != nil {
 		d.Error(err)
 		return ""
 	}
 	err = d.from.Registry.Commit(d.Context(), storage.Changes{
 		Documents: []storage.Document{{ID: id, Title: "t", Department: "finance", Collection: "default", Version: 1, CreatedAt: now, UpdatedAt: now}},
 		Versions:  []storage.Version{{Document: id, Number: 1, Ordinal: first, Content: []byte(id), Window: sheet.Window, Status: "ok", CreatedAt: now}},
+		Drawn:     []storage.Drawn{{Version: first, By: 1, Drawings: []storage.Drawing{{Ordinal: first + 1, Page: 1, Layout: []byte{1}, Hash: make([]byte, 32)}}}},
 	})
 	if err != nil {
 		d.Error(err)
@@ -82,7 +84,7 @@ func (d *deployment) register() storage.DocumentID {
 func (d *deployment) delete(id storage.DocumentID) {
 	ordinals, err := d.from.Registry.Delete(d.Context(), storage.Everywhere(), id)
 	if err == nil {
-		err = d.from.Index.Delete(d.Context(), ordinals)
+		err = errors.Join(d.from.Index.Delete(d.Context(), ordinals), d.from.Pages.Delete(d.Context(), ordinals))
 	}
 	if err != nil {
 		d.Error(err)
@@ -139,6 +141,13 @@ func TestRoundTrip(t *testing.T) {
 	again := restored(t, archive.Bytes(), d.key)
 	if got := again.agree(); len(got) != 50 {
 		t.Errorf("%d versions", len(got))
+	}
+	drawn, err := again.from.Registry.DrawingsOf(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if laidOut, err := again.from.Pages.Ordinals(t.Context()); err != nil || len(drawn) != 50 || !slices.Equal(laidOut, drawn) {
+		t.Errorf("%d drawings, %d of them with fingerprints, %v", len(drawn), len(laidOut), err)
 	}
 	for id, sheet := range d.all {
 		want, err := d.from.Index.Lookup(t.Context(), sheet.Hashes, 100)

@@ -114,7 +114,7 @@ func TestPlans(t *testing.T) {
 	r := open(t, filepath.Join(t.TempDir(), "registry.db"), fingerprint.NewKey())
 	for name, query := range map[string]string{
 		"matches": ofOrdinals(matchQuery, fewOrdinals), "sketches": ofOrdinals(sketchQuery, fewOrdinals),
-		"source": sourceQuery, "content": contentQuery, "collection": collectionQuery,
+		"drawings": ofOrdinals(drawingQuery, fewOrdinals), "source": sourceQuery, "content": contentQuery, "collection": collectionQuery,
 	} {
 		args := make([]any, strings.Count(query, "$"))
 		rows, err := r.read.Query("EXPLAIN QUERY PLAN "+query, args...)
@@ -268,6 +268,46 @@ func TestDamage(t *testing.T) {
 		if _, err := r.Matches(t.Context(), storage.Everywhere(), []storage.Ordinal{1}); !errors.Is(err, storage.ErrCorrupt) {
 			t.Errorf("%s: %v", damage, err)
 		}
+	}
+}
+
+// Damaged layouts and hashes, and those of another drawing, are recognized.
+func TestDamagedDrawings(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "registry.db")
+	key := fingerprint.NewKey()
+	r := open(t, path, key)
+	c := changes(1, 1)
+	hash := bytes.Repeat([]byte{7}, 32)
+	c.Drawn = []storage.Drawn{{Version: 1, By: 1, Drawings: []storage.Drawing{
+		{Ordinal: 2, Page: 1, Layout: []byte("canary-in-the-layout"), Hash: hash}, {Ordinal: 3, Page: 2, Layout: []byte("another"), Hash: hash},
+	}}}
+	if err := r.Commit(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{path, path + "-wal"} {
+		if content, err := os.ReadFile(name); err != nil || bytes.Contains(content, []byte("canary")) || bytes.Contains(content, hash) {
+			t.Errorf("%s holds what it should not: %v", filepath.Base(name), err)
+		}
+	}
+	for _, damage := range []string{
+		`UPDATE drawings SET layout = (SELECT layout FROM drawings WHERE ordinal = 3) WHERE ordinal = 2`,
+		`UPDATE drawings SET layout = x'00' WHERE ordinal = 2`, `UPDATE drawings SET region = '[' WHERE ordinal = 2`,
+	} {
+		if _, err := r.write.Exec(damage); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Drawings(t.Context(), []storage.Ordinal{2}); !errors.Is(err, storage.ErrCorrupt) {
+			t.Errorf("%s: %v", damage, err)
+		}
+	}
+	if _, err := r.write.Exec(`UPDATE hashes SET sealed = (SELECT sealed FROM hashes WHERE ordinal = 3) WHERE ordinal = 2`); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), path, key); !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("a hash of another drawing: %v", err)
 	}
 }
 

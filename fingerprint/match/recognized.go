@@ -1,0 +1,97 @@
+package match
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/fingerprint/page"
+	"github.com/sealprint/sealprint/storage"
+)
+
+// byText recognizes the text of the picture and looks it up.
+func (s *pictureSearch) byText(ctx context.Context) error {
+	picture, back := s.q.Picture, page.Homography{1, 0, 0, 0, 1, 0, 0, 0, 1}
+	if i := slices.IndexFunc(s.sightings, func(f *sighting) bool { return f.layout != nil }); i >= 0 {
+		// Level and without perspective more of it is read.
+		if flat, to, ok := s.sightings[i].layout.Rectify(picture, s.sightings[i].sheet); ok {
+			picture, back = flat, to
+		}
+	}
+	words, reason, err := s.m.Recognizer.Recognize(ctx, picture)
+	if err != nil {
+		return fmt.Errorf("recognize text: %w", err)
+	}
+	s.report.Unread = reason
+	s.report.Explanation.Channels = append(s.report.Explanation.Channels, OCR)
+	read := assemble(words, &back, s.q.Picture)
+	if read.text == "" {
+		return nil
+	}
+	found, err := s.m.Match(ctx, Query{Text: read.text, SeenAt: s.q.SeenAt, Scope: s.q.Scope, Suppressed: s.q.Suppressed, Explain: true})
+	if err != nil {
+		return err
+	}
+	for i := range found.Matches {
+		read.place(&found.Matches[i])
+	}
+	if n := found.Explanation.Nearest; n != nil {
+		read.place(n)
+	}
+	s.byOCR = found
+	s.miss(found.Missing)
+	return nil
+}
+
+// reading is recognized text and where it stands.
+type reading struct {
+	text  string
+	spans []fingerprint.Span // of words, in code points
+	boxes []storage.Region   // in shares of the picture
+}
+
+// assemble makes a text of words. Back maps the picture in which they were recognized to
+// the one that was submitted.
+func assemble(words []Word, back *page.Homography, p page.Picture) *reading {
+	r := &reading{}
+	var text []rune
+	for _, w := range words {
+		start := len(text)
+		text = append(text, []rune(w.Text)...)
+		r.spans = append(r.spans, fingerprint.Span{Start: start, End: len(text)})
+		r.boxes = append(r.boxes, regionOf(back.Bounds(w.Box).Share(p.W, p.H)))
+		if w.Last {
+			text = append(text, '\n')
+		} else {
+			text = append(text, ' ')
+		}
+	}
+	r.text = string(text)
+	return r
+}
+
+// place makes a match of the text one of the picture: with boxes in the place of code
+// points.
+func (r *reading) place(m *Match) {
+	m.Channel = OCR
+	for i := range m.Passages {
+		p := &m.Passages[i]
+		m.Agreement.OCR = max(m.Agreement.OCR, p.Similarity)
+		for k, span := range r.spans {
+			if span.Start < p.Query.End && span.End > p.Query.Start {
+				p.Box = union(p.Box, r.boxes[k])
+			}
+		}
+		p.Query = fingerprint.Span{}
+	}
+}
+
+// union is the least region that holds two.
+func union(a, b storage.Region) storage.Region {
+	if a == (storage.Region{}) {
+		return b
+	}
+	x, y := min(a.X, b.X), min(a.Y, b.Y)
+	return storage.Region{X: x, Y: y, Width: max(a.X+a.Width, b.X+b.Width) - x, Height: max(a.Y+a.Height, b.Y+b.Height) - y}
+}
