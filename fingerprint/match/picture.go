@@ -37,9 +37,9 @@ const (
 	maxNear = 32
 )
 
-// How many pages that are not registered agree by accident, as decimal logarithms:
-// measured on pages of the same forms and books, of which none agrees by more than 0.6
-// (TestEvalPictures).
+// How many pages that are not registered agree by accident, as decimal logarithms. On
+// pages of the same forms and books none agreed by 0.7 and more whose words were not
+// elsewhere together (TestEvalPictures).
 const (
 	agreementOfAny = 0.5 // from here on it says something
 	agreementSlope = 15  // decades for 1: at 0.72 an alert

@@ -13,8 +13,9 @@ import (
 // byText recognizes the text of the picture and looks it up.
 func (s *pictureSearch) byText(ctx context.Context) error {
 	picture, back := s.q.Picture, page.Homography{1, 0, 0, 0, 1, 0, 0, 0, 1}
-	if i := slices.IndexFunc(s.sightings, func(f *sighting) bool { return f.layout != nil }); i >= 0 {
-		// Level and without perspective more of it is read.
+	if i := slices.IndexFunc(s.sightings, func(f *sighting) bool { return f.layout != nil && f.chance < 0 }); i >= 0 {
+		// It is likelier than not that the page lies there. Level and without perspective more
+		// of it is read.
 		if flat, to, ok := s.sightings[i].layout.Rectify(picture, s.sightings[i].sheet); ok {
 			picture, back = flat, to
 		}
