@@ -411,7 +411,7 @@ type DocumentList struct {
 }
 
 // DocumentSpan `start` and `end`: code points of the page's extracted text. Where a page was found by its look, instead, the part of the page that is seen, in shares of
-// its width and height; of an office file it is a page of the file as it is printed.
+// its width and height; of an office file it is a page of the file as it is printed, and the part says so.
 type DocumentSpan struct {
 	End    *int     `json:"end,omitempty"`
 	Height *float64 `json:"height,omitempty"`
@@ -693,7 +693,7 @@ type PageText struct {
 // Passage defines model for Passage.
 type Passage struct {
 	// Document `start` and `end`: code points of the page's extracted text. Where a page was found by its look, instead, the part of the page that is seen, in shares of
-	// its width and height; of an office file it is a page of the file as it is printed.
+	// its width and height; of an office file it is a page of the file as it is printed, and the part says so.
 	Document DocumentSpan `json:"document"`
 
 	// Query `start` and `end`: code points of the submitted text, or of the named page of a submitted file. Of a picture, instead, a box around what matched, in

@@ -74,6 +74,9 @@ type Gate = storage.Gate
 // Region is a part of a page.
 type Region = storage.Region
 
+// AsPrinted is the part of a page of a file that has none of its own.
+const AsPrinted = storage.AsPrinted
+
 // Picture is a picture in shades of gray.
 type Picture = page.Picture
 

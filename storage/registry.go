@@ -135,7 +135,7 @@ type Drawing struct {
 	Ordinal Ordinal
 	Version Ordinal // that it belongs to
 	Page    int     // from 1, of the file as it is printed
-	Part    string  // as in Page
+	Part    string  // as in Page, or AsPrinted
 	// Region is where a picture is on its page; zero for the page as a whole.
 	Region Region
 	// Layout is where the words of the page are (page.Decode); nil if there are too few.
@@ -145,6 +145,10 @@ type Drawing struct {
 	// encrypted at rest, and only [Registry.Near] reads it.
 	Hash []byte
 }
+
+// AsPrinted is the part of a drawing whose page is one of the file as it is printed, while
+// its text has other pages or none.
+const AsPrinted = "as printed"
 
 // Region is a part of a page or picture, in shares of its width and height.
 type Region struct {

@@ -195,7 +195,7 @@ func (m *Matcher) pageFamilies(ctx context.Context, all []*sighting) ([][]*sight
 	return grouped, nil
 }
 
-// overlapOf is the intersection of two regions over their union.
+// commonShare is the intersection of two regions over their union.
 func commonShare(a, b storage.Region) float64 {
 	both := shared(a, b)
 	return both / max(a.Width*a.Height+b.Width*b.Height-both, 1e-9)
@@ -208,6 +208,22 @@ func shared(a, b storage.Region) float64 {
 	w := min(a.X+a.Width, b.X+b.Width) - max(a.X, b.X)
 	h := min(a.Y+a.Height, b.Y+b.Height) - max(a.Y, b.Y)
 	return max(w, 0) * max(h, 0)
+}
+
+// characters is how many normalized characters the page has: about, if its text was not
+// read by pages.
+func (f *sighting) characters() int {
+	v := &f.known.Version
+	if f.drawing.Part == storage.AsPrinted && f.sheet != nil {
+		const ofWord = 5
+		return min(ofWord*f.sheet.Words(), v.Characters())
+	}
+	for _, p := range v.Pages {
+		if p.Number == f.drawing.Page {
+			return p.Characters
+		}
+	}
+	return 0
 }
 
 // match is what is told about a sighting.
@@ -232,15 +248,9 @@ func (f *sighting) match() Match {
 		m.Reason = fmt.Sprintf("it looks like %s", what)
 	}
 	m.Agreement.Image = f.alike
-	characters, all := 0, k.Version.Characters()
-	for _, p := range k.Version.Pages {
-		if p.Number == f.drawing.Page && len(k.Version.Pages) > 1 || len(k.Version.Pages) == 1 && f.drawing.Page == 1 {
-			characters = p.Characters
-		}
-	}
 	if f.drawing.Region == (storage.Region{}) {
-		m.Characters = int(math.Round(float64(characters) * min(seen, 1)))
-		m.InDocument = share(m.Characters, all)
+		m.Characters = int(math.Round(float64(f.characters()) * min(seen, 1)))
+		m.InDocument = share(m.Characters, k.Version.Characters())
 	}
 	if f.because != "" {
 		m.Reason += ", but " + f.because

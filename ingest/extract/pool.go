@@ -274,6 +274,9 @@ func (p *Pool) Draw(ctx context.Context, file *os.File, size int64, mediaType st
 			failed = append(failed, ingest.Page{Number: d.page, Reason: d.reason})
 			return
 		}
+		if printed(mediaType) {
+			d.part = ingest.AsPrinted
+		}
 		show(d.look())
 	}
 	for failures := 0; ; failures++ {
