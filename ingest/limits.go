@@ -201,6 +201,10 @@ const (
 	// photograph.
 	MaxPictureBytes = 300 << 20
 
+	// MaxPostedPixels bounds a picture that is looked up, which somebody waits for. Cameras
+	// of phones make 12 to 50 megapixels, and what is posted is a few.
+	MaxPostedPixels = 64_000_000
+
 	// OCRMemory bounds the address space of a recognition, and MaxOCRBytes what it
 	// answers: a dense page takes 100 MB and answers with 100 kB.
 	OCRMemory   = 1 << 30

@@ -86,6 +86,9 @@ func (o *Output) Picture(p ingest.Page, draw func(resolution float64) (gray, []i
 	})
 	if err = errors.Join(err, failed); err != nil {
 		d.gray, d.regions, d.reason = gray{}, nil, "the page cannot be drawn"
+		if o.purpose == toLook {
+			d.reason = "damaged picture"
+		}
 		var end *Failure
 		if errors.As(err, &end) {
 			d.reason = end.Error()

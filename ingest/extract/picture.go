@@ -43,6 +43,8 @@ func readPicture(f File, out *Output) error {
 			return err
 		case err != nil:
 			page.Reason = "damaged picture"
+		case out.purpose == toLook && config.Width > ingest.MaxPostedPixels/max(config.Height, 1):
+			return failf(ingest.StatusLimit, "picture of over %d megapixels", ingest.MaxPostedPixels/1_000_000)
 		case !decodable(config):
 			if len(pages) == 1 {
 				return failf(ingest.StatusLimit, "picture of over %d MB", ingest.MaxPictureBytes>>20)
