@@ -68,6 +68,10 @@ const (
 	// from which it may be the right one then, and sure from which nobody need to.
 	possible, weak, sure = 0.2, 0.4, 0.8
 
+	// alsoShown is the share of the votes of the best page that another has at least that the
+	// picture shows beside it, or instead of it.
+	alsoShown = 0.1
+
 	// maxRefined is how many pages are looked at once more.
 	maxRefined = 4
 )
@@ -107,7 +111,6 @@ func (m *Matcher) MatchPicture(ctx context.Context, q PictureQuery) (*Report, er
 	if err := s.byHash(ctx); err != nil {
 		return nil, err
 	}
-	s.q.Picture = q.Picture.OnPaper()
 	if err := s.byLayout(ctx); err != nil {
 		return nil, err
 	}
@@ -190,22 +193,17 @@ func (s *pictureSearch) byLayout(ctx context.Context) error {
 	}
 	s.report.IndexVersion = state.Version
 	s.miss(state.Missing)
+	q := s.firstLook()
+	if q == nil || !s.text && q.Words() > maxUnsure {
+		return nil
+	}
+	s.report.Explanation.Channels = append(s.report.Explanation.Channels, Page)
 	for _, view := range page.Views {
-		q := page.NewQuery(s.q.Picture, view)
+		if view != page.Views[0] {
+			q = page.NewQuery(s.q.Picture, view)
+		}
 		if q == nil {
-			if view == page.Views[0] {
-				break
-			}
 			continue
-		}
-		if view == page.Views[0] {
-			s.text = q.Text()
-		}
-		if !s.text && q.Words() > maxUnsure {
-			break
-		}
-		if view == page.Views[0] {
-			s.report.Explanation.Channels = append(s.report.Explanation.Channels, Page)
 		}
 		found, err := s.view(ctx, key, q)
 		if err != nil {
@@ -214,11 +212,27 @@ func (s *pictureSearch) byLayout(ctx context.Context) error {
 		for _, f := range found {
 			s.add(f)
 		}
-		if slices.ContainsFunc(found, func(f *sighting) bool { return f.chance <= threshold }) {
+		if !s.text || slices.ContainsFunc(found, func(f *sighting) bool { return f.chance <= threshold }) {
 			break
 		}
 	}
 	return nil
+}
+
+// firstLook finds the words of the picture, and whether they stand as print does; of a dark
+// picture that shows none, those of its negative.
+func (s *pictureSearch) firstLook() *page.Query {
+	q := page.NewQuery(s.q.Picture, page.Views[0])
+	s.text = q != nil && q.Text()
+	if s.text || !s.q.Picture.Dark() {
+		return q
+	}
+	negative := s.q.Picture.Negative()
+	if other := page.NewQuery(negative, page.Views[0]); other != nil && other.Text() {
+		s.q.Picture, s.text = negative, true
+		return other
+	}
+	return q
 }
 
 // add keeps the best sighting of each page: another view may show it, too.
@@ -251,14 +265,22 @@ func (s *pictureSearch) view(ctx context.Context, key *fingerprint.Key, q *page.
 	}
 	s.report.IndexVersion = answer.Version
 	s.miss(answer.Missing)
-	candidates := q.Candidates(func(i int) (list []page.Posting, total int) {
-		at, _ := slices.BinarySearch(unique, hashes[i])
+	lists := make([][]page.Posting, len(unique))
+	for at := range answer.Lists {
 		l := &answer.Lists[at]
-		list = make([]page.Posting, len(l.Postings))
-		for k, p := range l.Postings {
-			list[k] = page.Posting{Page: uint32(p.Ordinal), Index: p.Position}
+		if len(l.Postings) < l.Total {
+			continue // in too many places to tell anything
 		}
-		return list, l.Total
+		for _, p := range l.Postings {
+			lists[at] = append(lists[at], page.Posting{Page: uint32(p.Ordinal), Index: p.Position})
+		}
+	}
+	places := make([]int, len(hashes)) // in the list of unique ones
+	for i, h := range hashes {
+		places[i], _ = slices.BinarySearch(unique, h)
+	}
+	candidates := q.Candidates(func(i int) (list []page.Posting, total int) {
+		return lists[places[i]], answer.Lists[places[i]].Total
 	})
 	ordinals := make([]storage.Ordinal, len(candidates))
 	for i, c := range candidates {
@@ -269,9 +291,13 @@ func (s *pictureSearch) view(ctx context.Context, key *fingerprint.Key, q *page.
 		return nil, fmt.Errorf("look up drawings: %w", err)
 	}
 	var found []*sighting
+	known := false // for sure what some part of the picture shows
 	for _, c := range candidates {
-		d, known := drawings[storage.Ordinal(c.Page)]
-		if !known || d.Layout == nil {
+		if known && c.Votes < alsoShown*candidates[0].Votes {
+			break
+		}
+		d, there := drawings[storage.Ordinal(c.Page)]
+		if !there || d.Layout == nil {
 			continue // deleted meanwhile
 		}
 		sheet, err := page.Decode(d.Layout)
@@ -280,6 +306,7 @@ func (s *pictureSearch) view(ctx context.Context, key *fingerprint.Key, q *page.
 		}
 		if match, ok := q.Verify(sheet, c.Hits); ok && match.Agreement() >= possible {
 			found = append(found, &sighting{drawing: d, layout: &match, sheet: sheet, words: q.Words()})
+			known = known || match.Agreement() >= sure && match.Matched >= 2*q.Words()/3
 		}
 	}
 	slices.SortStableFunc(found, func(a, b *sighting) int { return cmp.Compare(b.evidence(), a.evidence()) })

@@ -26,28 +26,34 @@ func (p Picture) between(x, y float64) byte {
 // becomes its negative. It stays as it is unless it is dark, shows no print, and its
 // negative does.
 func (p Picture) OnPaper() Picture {
-	const dark = 100
-	var count [256]int
-	n := 0
-	for i := 0; i < len(p.Pix); i += 7 {
-		count[p.Pix[i]]++
-		n++
-	}
-	half := 0
-	for _, c := range count[:dark] {
-		half += c
-	}
-	if 2*half < n || p.print() {
+	if !p.Dark() || p.print() {
 		return p
 	}
+	if negative := p.Negative(); negative.print() {
+		return negative
+	}
+	return p
+}
+
+// Dark reports whether most of the picture is dark.
+func (p Picture) Dark() bool {
+	const dark = 100
+	n := 0
+	for i := 0; i < len(p.Pix); i += 7 {
+		if p.Pix[i] < dark {
+			n++
+		}
+	}
+	return 14*n > len(p.Pix)
+}
+
+// Negative returns the picture with light and dark exchanged.
+func (p Picture) Negative() Picture {
 	negative := NewPicture(p.W, p.H)
 	for i, v := range p.Pix {
 		negative.Pix[i] = 255 - v
 	}
-	if negative.print() {
-		return negative
-	}
-	return p
+	return negative
 }
 
 // print reports whether the picture shows words that stand as print does.

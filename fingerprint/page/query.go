@@ -35,20 +35,7 @@ func NewQuery(p Picture, view float64) *Query {
 	}
 	words = strongest(words)
 	q := &Query{Width: float64(p.W), Height: float64(p.H)}
-	upright := layoutOf(words)
-	for turn := range q.layouts {
-		l := upright
-		if turn > 0 {
-			l = newLayout(l.points, l.unit, l.angle+math.Pi)
-		}
-		l.codes(func(c *code) {
-			c.nearHashes(func(h uint64) {
-				q.asks = append(q.asks, ask{uint8(turn), uint8(c.pattern), c.word})
-				q.hashes = append(q.hashes, h)
-			})
-		})
-		q.layouts[turn] = l
-	}
+	q.layouts[0] = layoutOf(words)
 	return q
 }
 
@@ -62,7 +49,22 @@ func strongest(words []word) []word {
 }
 
 // Hashes returns what to look up.
-func (q *Query) Hashes() []uint64 { return q.hashes }
+func (q *Query) Hashes() []uint64 {
+	if q.layouts[1] != nil {
+		return q.hashes
+	}
+	upright := q.layouts[0]
+	q.layouts[1] = newLayout(upright.points, upright.unit, upright.angle+math.Pi)
+	for turn, l := range q.layouts {
+		l.codes(func(c *code) {
+			c.nearHashes(func(h uint64) {
+				q.asks = append(q.asks, ask{uint8(turn), uint8(c.pattern), c.word})
+				q.hashes = append(q.hashes, h)
+			})
+		})
+	}
+	return q.hashes
+}
 
 // Words is how many words were found.
 func (q *Query) Words() int { return len(q.layouts[0].points) }

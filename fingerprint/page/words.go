@@ -28,7 +28,7 @@ const (
 	// comes and goes with noise: then of Nastaliq half as many words are found again.
 	around, least = 0.9, 0.1
 	// firstScale makes pictures of so many pixels a side when nothing is known of them.
-	firstScale = 1000.0
+	firstScale = 800.0
 	// largestSide bounds the scale: a page of a newspaper.
 	largestSide = 1600.0
 )
