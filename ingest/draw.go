@@ -38,6 +38,8 @@ type drawer struct {
 	slot chan struct{} // held by each file that is being drawn
 	wait sync.WaitGroup
 
+	storing sync.Mutex // held while what was drawn is stored: sheets are appended in the order of their ordinals
+
 	mu     sync.Mutex
 	coming map[storage.Ordinal]bool // versions whose files are about to be kept
 	kept   map[storage.Ordinal]kept
@@ -196,7 +198,11 @@ func (r *Registrar) drawAll(ctx context.Context) {
 				return
 			}
 			r.drawer.wait.Go(func() {
-				err := r.draw(ctx, v)
+				// It may have been drawn since it was listed.
+				left, err := r.registry.Undrawn(ctx, Drawing, v.Ordinal-1, 1)
+				if err == nil && len(left) > 0 && left[0].Ordinal == v.Ordinal {
+					err = r.draw(ctx, v)
+				}
 				r.drawer.end(v.Ordinal, err)
 				<-r.drawer.slot
 			})
@@ -259,6 +265,8 @@ func (r *Registrar) draw(ctx context.Context, v storage.Version) (err error) {
 // storeDrawn stores fingerprints first and what is said about them second, as attempt
 // does.
 func (r *Registrar) storeDrawn(ctx context.Context, drawn storage.Drawn, sheets []storage.Sheet) error {
+	r.drawer.storing.Lock()
+	defer r.drawer.storing.Unlock()
 	var laidOut []storage.Ordinal
 	if len(sheets) > 0 {
 		first, err := r.registry.ReserveOrdinals(ctx, len(sheets))

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/fingerprint/match"
 	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/fingerprint/page/pagetest"
 	"github.com/sealprint/sealprint/fingerprint/pdq"
@@ -310,5 +311,40 @@ func TestDrawUploads(t *testing.T) {
 		if v := h.drawn(t, u.SourceKey); v.Undrawn != "" {
 			t.Errorf("%s: %s", u.Source, v.Undrawn)
 		}
+	}
+}
+
+// TestDrawnAgain: a page that was drawn again, and whose first drawing still lies in the
+// index, is found nevertheless.
+func TestDrawnAgain(t *testing.T) {
+	t.Parallel()
+	p := plan{archive: &memoryArchive{stored: map[string]string{}}}
+	h := open(t, t.TempDir(), p)
+	picture := pagetest.Print(6, 1)
+	u := upload("scan.png", scan(t, picture))
+	u.Archive = true
+	h.expect(t, u, ingest.Registered, ingest.StatusOK)
+	v := h.drawn(t, u.SourceKey)
+	first, err := h.registry.DrawingsOf(t.Context(), true, v.Ordinal)
+	if err == nil {
+		err = h.registry.Commit(t.Context(), storage.Changes{Drawn: []storage.Drawn{{Version: v.Ordinal}}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := upload("other.pdf", makePDF("", words("other"))) // wakes the drawer
+	h.expect(t, other, ingest.Registered, ingest.StatusOK)
+	v = h.drawn(t, u.SourceKey)
+	again, err := h.registry.DrawingsOf(t.Context(), true, v.Ordinal)
+	if err != nil || len(first) != 1 || len(again) != 1 || first[0] == again[0] {
+		t.Fatalf("drawn as %v, then as %v, %v", first, again, err)
+	}
+	if err := h.pages.Delete(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	m := &match.Matcher{Key: aKey, Documents: h.registry, Pages: h.pages, Drawings: h.registry}
+	r, err := m.MatchPicture(t.Context(), match.PictureQuery{Picture: picture, Scope: storage.Everywhere()})
+	if err != nil || r.Verdict != match.Unauthorized {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

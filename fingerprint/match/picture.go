@@ -268,7 +268,7 @@ func (s *pictureSearch) view(ctx context.Context, key *fingerprint.Key, q *page.
 	lists := make([][]page.Posting, len(unique))
 	for at := range answer.Lists {
 		l := &answer.Lists[at]
-		if len(l.Postings) < l.Total {
+		if len(l.Postings) == maxPagePostings {
 			continue // in too many places to tell anything
 		}
 		for _, p := range l.Postings {
@@ -280,7 +280,8 @@ func (s *pictureSearch) view(ctx context.Context, key *fingerprint.Key, q *page.
 		places[i], _ = slices.BinarySearch(unique, h)
 	}
 	candidates := q.Candidates(func(i int) (list []page.Posting, total int) {
-		return lists[places[i]], answer.Lists[places[i]].Total
+		// Not the total, which counts pages that were deleted or drawn again, too.
+		return lists[places[i]], len(lists[places[i]])
 	})
 	ordinals := make([]storage.Ordinal, len(candidates))
 	for i, c := range candidates {
