@@ -83,6 +83,15 @@ func (k *Key) Seal(gram uint64) Hash {
 	return Hash(siphash.Hash(k.k0, k.k1, b[:]) & (1<<HashBits - 1))
 }
 
+// SealAll seals hashes, in their order.
+func (k *Key) SealAll(hashes []uint64) []Hash {
+	sealed := make([]Hash, len(hashes))
+	for i, h := range hashes {
+		sealed[i] = k.Seal(h)
+	}
+	return sealed
+}
+
 // Params are the parameters of fingerprints made with this key by this version
 // of the package.
 func (k *Key) Params() Params {

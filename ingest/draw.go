@@ -312,12 +312,7 @@ func (d *drawing) seal(key *fingerprint.Key) []fingerprint.Hash {
 	if d.layout == nil {
 		return nil
 	}
-	hashes := d.layout.Hashes()
-	sealed := make([]fingerprint.Hash, len(hashes))
-	for i, h := range hashes {
-		sealed[i] = key.Seal(h)
-	}
-	return sealed
+	return key.SealAll(d.layout.Hashes())
 }
 
 // drawings returns what is kept of a page, and of the pictures on it.

@@ -16,7 +16,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/match"
 	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/fingerprint/page/pagetest"
@@ -58,12 +57,7 @@ func (h *house) shows(t *testing.T, v storage.Version, p page.Picture) int {
 	if q == nil {
 		return 0
 	}
-	key := aKey.Pages()
-	var sealed []fingerprint.Hash
-	for _, hash := range q.Hashes() {
-		sealed = append(sealed, key.Seal(hash))
-	}
-	answer, err := h.pages.Lookup(t.Context(), sealed, 64)
+	answer, err := h.pages.Lookup(t.Context(), aKey.Pages().SealAll(q.Hashes()), 64)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -251,11 +251,7 @@ const maxUnsure = 300
 
 // view finds pages in one view of the picture.
 func (s *pictureSearch) view(ctx context.Context, key *fingerprint.Key, q *page.Query) ([]*sighting, error) {
-	asked := q.Hashes()
-	hashes := make([]fingerprint.Hash, len(asked))
-	for i, h := range asked {
-		hashes[i] = key.Seal(h)
-	}
+	hashes := key.SealAll(q.Hashes())
 	unique := slices.Clone(hashes)
 	slices.Sort(unique)
 	unique = slices.Compact(unique)

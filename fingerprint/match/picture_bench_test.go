@@ -68,10 +68,7 @@ func pictureMatcher(b *testing.B, pages int) *Matcher {
 			if err != nil {
 				b.Fatal(err)
 			}
-			s := storage.Sheet{Ordinal: storage.Ordinal(1_000_000 + i), Window: 1}
-			for _, h := range sheet.Hashes() {
-				s.Hashes = append(s.Hashes, sealing.Seal(h))
-			}
+			s := storage.Sheet{Ordinal: storage.Ordinal(1_000_000 + i), Window: 1, Hashes: sealing.SealAll(sheet.Hashes())}
 			sheets = append(sheets, s)
 			drawn.Drawings = append(drawn.Drawings, storage.Drawing{Ordinal: s.Ordinal, Page: i - first + 1, Layout: layout})
 		}

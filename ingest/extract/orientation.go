@@ -45,13 +45,8 @@ func tagged(r io.ReaderAt, head []byte) int {
 	if len(head) < 8 {
 		return 1
 	}
-	var order binary.ByteOrder
-	switch string(head[:4]) {
-	case "II*\x00":
-		order = binary.LittleEndian
-	case "MM\x00*":
-		order = binary.BigEndian
-	default:
+	order := tiffOrder(head)
+	if order == nil {
 		return 1
 	}
 	at := int64(order.Uint32(head[4:]))

@@ -91,13 +91,8 @@ func tiffPages(f File) []File {
 	if _, err := f.ReadAt(head[:], 0); err != nil {
 		return nil
 	}
-	var order binary.ByteOrder
-	switch string(head[:4]) {
-	case "II*\x00":
-		order = binary.LittleEndian
-	case "MM\x00*":
-		order = binary.BigEndian
-	default:
+	order := tiffOrder(head[:])
+	if order == nil {
 		return nil
 	}
 	var pages []File
@@ -125,6 +120,17 @@ func tiffPages(f File) []File {
 		return nil
 	}
 	return pages
+}
+
+// tiffOrder returns the byte order of a TIFF, by its first four bytes; nil if it is none.
+func tiffOrder(head []byte) binary.ByteOrder {
+	switch string(head[:4]) {
+	case "II*\x00":
+		return binary.LittleEndian
+	case "MM\x00*":
+		return binary.BigEndian
+	}
+	return nil
 }
 
 // grayOf copies a picture, on white paper where it is transparent. One that is larger than

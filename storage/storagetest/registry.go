@@ -610,7 +610,6 @@ func (s *registrySuite) sketches() {
 	}
 }
 
-// No call reveals a document outside the scope, nor that it exists.
 // drawingsOf lists what was drawn of versions.
 func (s *registrySuite) drawingsOf(laidOut bool, versions ...storage.Ordinal) []storage.Ordinal {
 	s.Helper()
@@ -730,6 +729,7 @@ func (s *registrySuite) drawings() {
 	s.equal(len(s.drawingsOf(false)), 0)
 }
 
+// No call reveals a document outside the scope, nor that it exists.
 func (s *registrySuite) scopes() {
 	ctx := s.Context()
 	mine, below, foreign := s.register("doc_a", "finance"), s.register("doc_b", "finance/budget-wing"), s.register("doc_c", "works")
