@@ -10,14 +10,11 @@ import (
 	"image/png"
 	"io"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -40,11 +37,14 @@ func TestEvalPictures(t *testing.T) {
 		return
 	}
 	g := newGallery(t)
+	show := func(name string, p page.Picture) {
+		g.add(&exhibit{name: name, file: pngOf(p), pages: 1, draw: func(*testing.T, int) page.Picture { return p }, texts: []string{name}})
+	}
 	for i := range uint64(6) {
-		g.add(&exhibit{name: fmt.Sprintf("print %d", i), script: "English", file: pngOf(pagetest.Print(i, i/3)), texts: []string{"print"}, pictures: []page.Picture{pagetest.Print(i, i/3)}})
+		show(fmt.Sprintf("print %d", i), pagetest.Print(i, i/3))
 	}
 	for i := range uint64(5) {
-		g.add(&exhibit{name: fmt.Sprintf("form %d", i), script: "English", file: pngOf(pagetest.Form(i, 1)), texts: []string{"form"}, pictures: []page.Picture{pagetest.Form(i, 1)}})
+		show(fmt.Sprintf("form %d", i), pagetest.Form(i, 1))
 	}
 	g.open(t)
 	for n, kind := range pagetest.Kinds {
@@ -53,7 +53,7 @@ func TestEvalPictures(t *testing.T) {
 				continue // part of a form may show nothing but what all copies have
 			}
 			chance := rand.New(rand.NewPCG(uint64(i), 3))
-			if o := g.look(t, g.exhibits[i], 0, kind, chance); !o.right {
+			if o := g.look(t, g.exhibits[i], 1, kind, chance); !o.right {
 				t.Errorf("%s: page %d is not found: %+v", kind, i, o.report)
 			}
 		}
@@ -78,10 +78,11 @@ func TestEvalPictures(t *testing.T) {
 type exhibit struct {
 	name, script string
 	file         []byte
-	texts        []string       // of the pages, if they are not read from the file
-	without      map[int]bool   // pages that are not registered
-	held         map[int]string // their text
-	pictures     []page.Picture // of the pages, as another program draws them
+	pages        int
+	draw         func(t *testing.T, number int) page.Picture // of a page, as another program draws it
+	texts        []string                                    // of the pages, if they are not read from the file
+	without      map[int]bool                                // pages that are not registered
+	held         map[int]string                              // their text
 	document     storage.DocumentID
 	version      storage.Version
 }
@@ -254,7 +255,8 @@ type sight struct {
 
 func (g *gallery) look(t *testing.T, e *exhibit, number int, kind string, chance *rand.Rand) sight {
 	t.Helper()
-	shot := pagetest.Degrade(e.pictures[number], kind, chance)
+	p := e.draw(t, number)
+	shot := pagetest.Degrade(p, kind, chance)
 	const enough = 20 // words: fewer are hardly anything
 	if q := page.NewQuery(shot.Picture, 1); q == nil || q.Words() < enough {
 		return sight{blank: true}
@@ -262,14 +264,15 @@ func (g *gallery) look(t *testing.T, e *exhibit, number int, kind string, chance
 	start := time.Now()
 	o := sight{report: g.ask(t, shot.Picture, true)}
 	o.took = time.Since(start)
-	truth := shot.From.Bounds(page.Box{Right: float64(e.pictures[number].W), Bottom: float64(e.pictures[number].H)}).Share(shot.W, shot.H)
+	truth := shot.From.Bounds(page.Box{Right: float64(p.W), Bottom: float64(p.H)}).Share(shot.W, shot.H)
 	for i, m := range o.report.Matches {
-		for _, p := range m.Passages {
-			if m.Disposition != match.Alert || m.Document.ID != e.document || p.Place.Page != number+1 || o.right {
+		for _, found := range m.Passages {
+			if m.Disposition != match.Alert || m.Document.ID != e.document || found.Place.Page != number || o.right {
 				continue
 			}
 			o.right, o.first, o.channel = true, i == 0, m.Channel
-			o.overlap = overUnion(truth, page.Box{Left: p.Box.X, Top: p.Box.Y, Right: p.Box.X + p.Box.Width, Bottom: p.Box.Y + p.Box.Height})
+			box := found.Box
+			o.overlap = overUnion(truth, page.Box{Left: box.X, Top: box.Y, Right: box.X + box.Width, Bottom: box.Y + box.Height})
 		}
 	}
 	return o
@@ -283,25 +286,34 @@ func overUnion(a, b page.Box) float64 {
 
 // How much is measured.
 const (
-	shotsPerKind = 30 // of each script
-	strangers    = 32 // pages that are not registered, in each kind and script
+	shotsPerKind = 60 // of each script
+	strangers    = 64 // pages that are not registered, in each kind and script
 )
 
 func evalPictures(t *testing.T, dir, report string) {
 	g := newGallery(t)
-	for _, folder := range []string{"pdf/gov-us-eu", "pdf/us-courts", "pdf/pk-laws"} {
+	for _, folder := range []string{"pdf/gov-us-eu", "pdf/us-courts", "pdf/pk-laws", "scanned/pk-laws", "scanned/us-courts", "scanned/in-circulars"} {
 		files, err := filepath.Glob(filepath.Join(dir, folder, "*.pdf"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no files in %s: %v", folder, err)
 		}
 		for _, f := range files {
-			if e := pdfExhibit(t, f, "English"); len(e.pictures) > 0 {
+			if e := pdfExhibit(t, f, "English"); e.pages > 0 {
 				g.add(e)
 			}
 		}
 	}
-	for _, e := range urduExhibits(t, filepath.Join(dir, "gold", "urdu-summary")) {
+	for _, e := range news(t, dir) {
 		g.add(e)
+	}
+	var foreign []*exhibit // not registered
+	for i, e := range memoranda(t, dir) {
+		if i%2 == 0 {
+			e.without = nil
+			g.add(e)
+		} else {
+			foreign = append(foreign, e)
+		}
 	}
 	start := time.Now()
 	g.open(t)
@@ -321,29 +333,34 @@ func evalPictures(t *testing.T, dir, report string) {
 	repeated := 0
 	known, held := map[string][]query{}, map[string][]query{}
 	for _, e := range g.exhibits {
-		for i := range e.pictures {
-			if e.without[i+1] {
+		for n := 1; n <= e.pages; n++ {
+			if e.without[n] {
 				// Some repeat what stands on a page that is registered.
-				r, err := g.matcher.Match(t.Context(), match.Query{Text: e.held[i+1], SeenAt: start, Scope: storage.Everywhere()})
+				r, err := g.matcher.Match(t.Context(), match.Query{Text: e.held[n], SeenAt: start, Scope: storage.Everywhere()})
 				if err != nil {
 					t.Fatal(err)
 				}
 				if r.Verdict == match.Unauthorized {
 					repeated++
 				} else {
-					held[e.script] = append(held[e.script], query{e, i})
+					held[e.script] = append(held[e.script], query{e, n})
 				}
 				continue
 			}
 			registered[e.script]++
-			if i < len(e.version.Pages) && e.version.Pages[i].Characters >= 200 {
-				known[e.script] = append(known[e.script], query{e, i})
+			if n <= len(e.version.Pages) && e.version.Pages[n-1].Characters >= 200 {
+				known[e.script] = append(known[e.script], query{e, n})
 			}
+		}
+	}
+	for _, e := range foreign {
+		for n := 1; n <= e.pages; n++ {
+			held[e.script] = append(held[e.script], query{e, n})
 		}
 	}
 	t.Logf("%d held-out pages repeat registered text", repeated)
 	t.Logf("%d documents, pages %v, registered and drawn in %v", len(g.exhibits), registered, registration.Round(time.Second))
-	out("%d English and %d Urdu pages that are registered are asked for; %d more of the same files are not registered. The index of %d pages takes %.1f KB a page.\n\n",
+	out("%d English and %d Urdu pages are registered and asked for; %d more of the same files and forms are not registered. The index of %d pages takes %.1f KB a page.\n\n",
 		registered["English"], registered["Urdu"], len(held["English"])+len(held["Urdu"]), stats.Documents, float64(stats.Bytes)/1000/float64(stats.Documents))
 	out("| picture | script | recall | right first | box | by look | by text | median | slowest |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n")
 	for _, kind := range pagetest.Kinds {
@@ -374,7 +391,7 @@ func evalPictures(t *testing.T, dir, report string) {
 					if n := o.report.Explanation.Nearest; n != nil {
 						nearest = fmt.Sprintf("%s %s %s page agreement %.2f", n.Channel, n.Document.Title, n.Reason, n.Agreement.Page)
 					}
-					t.Logf("missed: %s %s %s page %d: %s, %d characters, %s, %s; %d matches", kind, script, all[i].e.name, all[i].number+1, o.report.Verdict, o.report.Characters, o.report.Unread, nearest, len(o.report.Matches))
+					t.Logf("missed: %s %s %s page %d: %s, %d characters, %s, %s; %d matches", kind, script, all[i].e.name, all[i].number, o.report.Verdict, o.report.Characters, o.report.Unread, nearest, len(o.report.Matches))
 					continue
 				}
 				found++
@@ -388,7 +405,7 @@ func evalPictures(t *testing.T, dir, report string) {
 				took[len(took)/2].Milliseconds(), took[len(took)-1].Seconds())
 		}
 	}
-	// Pages that are not registered, of the same files.
+	// Pages that are not registered, of the same files and forms.
 	asked, alarms := 0, 0
 	var best []float64
 	for _, script := range []string{"English", "Urdu"} {
@@ -398,7 +415,7 @@ func evalPictures(t *testing.T, dir, report string) {
 			chance.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 			var mu sync.Mutex
 			each(all[:min(len(all), strangers)], func(q query) {
-				shot := pagetest.Degrade(q.e.pictures[q.number], kind, rand.New(rand.NewPCG(uint64(q.number), 17)))
+				shot := pagetest.Degrade(q.e.draw(t, q.number), kind, rand.New(rand.NewPCG(uint64(q.number), 17)))
 				r := g.ask(t, shot.Picture, false)
 				mu.Lock()
 				defer mu.Unlock()
@@ -410,13 +427,13 @@ func evalPictures(t *testing.T, dir, report string) {
 					alarms++
 					m := r.Matches[0]
 					best = append(best, m.ExpectedByChance)
-					t.Logf("false alarm: %s %s page %d: %s page %d, %s, agreement %+v, expected %.2g", kind, q.e.name, q.number+1, m.Document.Title, m.Passages[0].Place.Page, m.Reason, m.Agreement, m.ExpectedByChance)
+					t.Logf("false alarm: %s %s page %d: %s page %d, %s, agreement %+v, expected %.2g", kind, q.e.name, q.number, m.Document.Title, m.Passages[0].Place.Page, m.Reason, m.Agreement, m.ExpectedByChance)
 				}
 			})
 		}
 	}
 	slices.Sort(best)
-	out("\nOf %d pictures of pages that are not registered, of the same files, %d are false alarms.", asked, alarms)
+	out("\nOf %d pictures of pages that are not registered, of the same files and forms, %d are false alarms.", asked, alarms)
 	if len(best) > 0 {
 		out(" The likeliest of them had an expected_by_chance of %.2g (an alert needs %g).", best[0], match.ChanceThreshold)
 	}
@@ -424,16 +441,24 @@ func evalPictures(t *testing.T, dir, report string) {
 	t.Logf("expected by chance of strangers: %.2g", best)
 	others := otherPictures(t, dir)
 	alarms = 0
-	for _, p := range others {
+	verdicts := map[match.Verdict]int{}
+	var slowest time.Duration
+	var mu sync.Mutex
+	each(others, func(p page.Picture) {
 		start := time.Now()
 		r := g.ask(t, p, true)
+		took := time.Since(start)
+		mu.Lock()
+		defer mu.Unlock()
+		slowest = max(slowest, took)
+		verdicts[r.Verdict]++
 		if r.Verdict == match.Unauthorized {
 			alarms++
 			t.Logf("false alarm: %+v", r.Matches[0])
 		}
-		t.Logf("other picture: %s %v %s", r.Verdict, time.Since(start).Round(time.Millisecond), r.Explanation.Channels)
-	}
-	out("\nOf %d pictures that show no registered page (receipts, book pages, drawn patterns) %d are false alarms.\n", len(others), alarms)
+	})
+	t.Logf("other pictures: %v, slowest %v", verdicts, slowest)
+	out("\nOf %d pictures that show no registered page (receipts and book pages in each of these ways, drawn patterns and scenes) %d are false alarms.\n", len(others), alarms)
 	fmt.Println(table.String())
 	if report != "" {
 		writeSection(t, filepath.Join(report, "quality.md"), table.String())
@@ -475,161 +500,6 @@ Pages are drawn by Poppler, while registration draws them by PDFium, and then sp
 
 `
 )
-
-// pdfExhibit is a PDF. Its third page and each eighth one after that are not registered.
-func pdfExhibit(t *testing.T, path, script string) *exhibit {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := &exhibit{name: filepath.Base(path), script: script, file: b, without: map[int]bool{}}
-	e.pictures = drawn(t, path)
-	for n := 3; n <= len(e.pictures); n += 8 {
-		e.without[n] = true
-	}
-	return e
-}
-
-// drawn draws the pages of a PDF by Poppler.
-func drawn(t *testing.T, path string) (pages []page.Picture) {
-	t.Helper()
-	const most = 40 // pages of a file: all of them are registered, and these are asked for
-	cmd := exec.Command("pdftoppm", "-gray", "-r", "150", "-l", strconv.Itoa(most), path)
-	raw, err := cmd.Output()
-	if err != nil {
-		t.Logf("%s is not drawn: %v", path, err)
-		return nil
-	}
-	for len(raw) > 0 {
-		var w, h, depth int
-		if n, err := fmt.Sscanf(string(raw[:min(len(raw), 40)]), "P5\n%d %d\n%d\n", &w, &h, &depth); n != 3 || err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
-		head := len(fmt.Sprintf("P5\n%d %d\n%d\n", w, h, depth))
-		pages = append(pages, page.Picture{W: w, H: h, Pix: raw[head : head+w*h]})
-		raw = raw[head+w*h:]
-	}
-	return pages
-}
-
-// urduExhibits are documents of phrases of Urdu news in another order, set by LibreOffice in
-// Nastaliq and, each fourth of them, in Naskh: pages of three to eight paragraphs.
-func urduExhibits(t *testing.T, dir string) (all []*exhibit) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "*.txt"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no files in %s: %v", dir, err)
-	}
-	var words []string
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		words = append(words, strings.Fields(strings.TrimPrefix(strings.ToValidUTF8(string(b), ""), "\ufeff"))...)
-	}
-	phrases := slices.Collect(slices.Chunk(words, 6))
-	folder := t.TempDir()
-	chance := rand.New(rand.NewPCG(19, 19))
-	const documents, pages = 60, 5
-	var names []string
-	texts := map[string][]string{}
-	for d := range documents {
-		face, size := "Noto Nastaliq Urdu", 13
-		if d%4 == 0 {
-			face, size = "Noto Naskh Arabic", 14
-		}
-		var body strings.Builder
-		name := filepath.Join(folder, fmt.Sprintf("urdu-%02d.html", d))
-		for p := range pages {
-			var text []string
-			for i := range 3 + chance.IntN(5) {
-				var paragraph []string
-				for range 4 + chance.IntN(7) {
-					paragraph = append(paragraph, phrases[chance.IntN(len(phrases))]...)
-				}
-				style := ""
-				if p > 0 && i == 0 {
-					style = " style=\"page-break-before: always\""
-				}
-				text = append(text, strings.Join(paragraph, " "))
-				fmt.Fprintf(&body, "<p dir=\"rtl\"%s>%s</p>\n", style, text[i])
-			}
-			texts[name] = append(texts[name], strings.Join(text, "\n"))
-		}
-		html := fmt.Sprintf("<html lang=\"ur\" dir=\"rtl\"><head><meta charset=\"utf-8\"><style>p { font-family: '%s'; font-size: %dpt; text-align: justify }</style></head><body>%s</body></html>", face, size, body.String())
-		if err := os.WriteFile(name, []byte(html), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		names = append(names, name)
-	}
-	args := append([]string{"--headless", "-env:UserInstallation=file://" + folder + "/profile", "--convert-to", "pdf:writer_web_pdf_Export", "--outdir", folder}, names...)
-	if out, err := exec.Command("soffice", args...).CombinedOutput(); err != nil {
-		t.Fatalf("LibreOffice: %v: %s", err, out)
-	}
-	for _, name := range names {
-		e := pdfExhibit(t, strings.TrimSuffix(name, ".html")+".pdf", "Urdu")
-		if e.texts = texts[name]; len(e.texts) != len(e.pictures) {
-			t.Errorf("%s has %d pages, not %d", e.name, len(e.pictures), len(e.texts))
-			continue
-		}
-		all = append(all, e)
-	}
-	return all
-}
-
-// otherPictures are no pages.
-func otherPictures(t *testing.T, dir string) (all []page.Picture) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "photos", "*", "*.jpg"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no photos: %v", err)
-	}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, _, err := image.Decode(bytes.NewReader(b))
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := page.NewPicture(m.Bounds().Dx(), m.Bounds().Dy())
-		for i := range p.Pix {
-			r, g, b, _ := m.At(m.Bounds().Min.X+i%p.W, m.Bounds().Min.Y+i/p.W).RGBA()
-			p.Pix[i] = byte((299*r + 587*g + 114*b) / 1000 >> 8)
-		}
-		if side := max(p.W, p.H); side > 1600 {
-			p = p.Shrink(p.W*1600/side, p.H*1600/side)
-		}
-		all = append(all, p)
-	}
-	chance := rand.New(rand.NewPCG(23, 23))
-	for i := range 60 {
-		p := page.NewPicture(900+i*5, 1200-i*7)
-		wave := 4 + chance.Float64()*40
-		for k := range p.Pix {
-			x, y := float64(k%p.W), float64(k/p.W)
-			switch i % 6 {
-			case 0:
-				p.Pix[k] = 255
-			case 1:
-				p.Pix[k] = byte(chance.IntN(256))
-			case 2:
-				p.Pix[k] = byte(127 + 120*math.Sin(x/wave)*math.Sin(y/wave))
-			case 3:
-				p.Pix[k] = byte(255 * (int(x/wave/2) + int(y/wave/2)) % 2)
-			case 4:
-				p.Pix[k] = byte(255 - 200*btoi(math.Mod(y, wave*2) < wave && math.Mod(x+37*math.Floor(y/wave/2), wave*5) < wave*4))
-			case 5:
-				p.Pix[k] = byte(x*y/900) ^ byte(chance.IntN(40))
-			}
-		}
-		all = append(all, p)
-	}
-	return all
-}
 
 // pngOf is a picture as a file.
 func pngOf(p page.Picture) []byte {

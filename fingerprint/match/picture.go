@@ -193,7 +193,9 @@ func (s *pictureSearch) byLayout(ctx context.Context) error {
 	}
 	s.report.IndexVersion = state.Version
 	s.miss(state.Missing)
-	q := s.firstLook()
+	var q *page.Query
+	s.q.Picture, q = page.FirstLook(s.q.Picture)
+	s.text = q != nil && q.Text()
 	if q == nil || !s.text && q.Words() > maxUnsure {
 		return nil
 	}
@@ -217,22 +219,6 @@ func (s *pictureSearch) byLayout(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// firstLook finds the words of the picture, and whether they stand as print does; of a dark
-// picture that shows none, those of its negative.
-func (s *pictureSearch) firstLook() *page.Query {
-	q := page.NewQuery(s.q.Picture, page.Views[0])
-	s.text = q != nil && q.Text()
-	if s.text || !s.q.Picture.Dark() {
-		return q
-	}
-	negative := s.q.Picture.Negative()
-	if other := page.NewQuery(negative, page.Views[0]); other != nil && other.Text() {
-		s.q.Picture, s.text = negative, true
-		return other
-	}
-	return q
 }
 
 // add keeps the best sighting of each page: another view may show it, too.

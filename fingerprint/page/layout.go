@@ -35,8 +35,10 @@ func (l *layout) text() bool {
 	const (
 		enough, few = 10, 3 // triples
 		leastShare  = 0.1   // of words that begin a triple; in receipts it is a quarter
-		straight    = 0.25  // heights; print has up to 0.2, Nastaliq of a few lines up to 0.24, pictures have 0.26 and more
-		straightFew = 0.12
+		straight    = 0.12  // heights; Latin print has less
+		// Nastaliq of a few lines has up to 0.24, pictures of anything 0.15 and more; but in
+		// pictures few words begin a triple, and in print, even in part of a page, half of them.
+		crooked, crookedShare = 0.25, 0.35
 	)
 	var off []float64
 	for i := range l.points {
@@ -48,12 +50,13 @@ func (l *layout) text() bool {
 		way := (l.along[j] - l.along[i]) / (l.along[k] - l.along[i])
 		off = append(off, math.Abs(l.across[j]-l.across[i]-way*(l.across[k]-l.across[i]))/l.unit)
 	}
-	if len(off) < few || float64(len(off)) < leastShare*float64(len(l.points)) {
+	share := float64(len(off)) / float64(len(l.points))
+	if len(off) < few || share < leastShare {
 		return false
 	}
 	slices.Sort(off)
 	middle := off[len(off)/2]
-	return middle < straightFew || middle < straight && len(off) >= enough
+	return middle < straight || middle < crooked && share >= crookedShare && len(off) >= enough
 }
 
 // newLayout puts words in lines.

@@ -1,5 +1,7 @@
 package page
 
+import "slices"
+
 // Picture is a picture in shades of gray, row by row, 255 white.
 type Picture struct {
 	W, H int
@@ -26,17 +28,37 @@ func (p Picture) between(x, y float64) byte {
 // becomes its negative. It stays as it is unless it is dark, shows no print, and its
 // negative does.
 func (p Picture) OnPaper() Picture {
-	if !p.Dark() || p.print() {
-		return p
-	}
-	if negative := p.Negative(); negative.print() {
-		return negative
-	}
+	p, _, _ = p.onPaper()
 	return p
 }
 
-// Dark reports whether most of the picture is dark.
-func (p Picture) Dark() bool {
+// onPaper also returns the words of that picture, and the scale in which it found them.
+func (p Picture) onPaper() (on Picture, words []word, scale float64) {
+	afar := p.afar()
+	if !p.dark() {
+		words, scale = p.wordsFrom(afar, Views[0])
+		return p, words, scale
+	}
+	negative := plane{afar.w, afar.h, slices.Clone(afar.v)}
+	for i, v := range negative.v {
+		negative.v[i] = 255 - v
+	}
+	words, scale = p.wordsFrom(afar, Views[0])
+	if printed(words) {
+		return p, words, scale
+	}
+	on = p.negative()
+	if others, in := on.wordsFrom(negative, Views[0]); printed(others) {
+		return on, others, in
+	}
+	return p, words, scale
+}
+
+// printed reports whether words stand as print does.
+func printed(words []word) bool { return len(words) >= fewWords && layoutOf(words).text() }
+
+// dark reports whether most of the picture is dark.
+func (p Picture) dark() bool {
 	const dark = 100
 	n := 0
 	for i := 0; i < len(p.Pix); i += 7 {
@@ -47,19 +69,13 @@ func (p Picture) Dark() bool {
 	return 14*n > len(p.Pix)
 }
 
-// Negative returns the picture with light and dark exchanged.
-func (p Picture) Negative() Picture {
+// negative returns the picture with light and dark exchanged.
+func (p Picture) negative() Picture {
 	negative := NewPicture(p.W, p.H)
 	for i, v := range p.Pix {
 		negative.Pix[i] = 255 - v
 	}
 	return negative
-}
-
-// print reports whether the picture shows words that stand as print does.
-func (p Picture) print() bool {
-	words, _ := wordsOf(p, 1)
-	return len(words) >= fewWords && layoutOf(words).text()
 }
 
 // Crop returns a part of the picture, in shares of its width and height.

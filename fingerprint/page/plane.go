@@ -40,27 +40,37 @@ func (p Picture) scaled(scale float64) plane {
 func (p Picture) reduced(w, h int) plane {
 	out := newPlane(w, h)
 	columns, rows := spread(p.W, w), spread(p.H, h)
-	narrow, sum, next := make([]float32, w+1), make([]float32, w+1), make([]float32, w+1)
+	sum, next := make([]float32, p.W), make([]float32, p.W)
+	narrow := make([]float32, w+1)
 	at := 0
-	for y := range p.H {
+	finish := func() {
 		clear(narrow)
-		for x, v := range p.Pix[y*p.W:][:p.W] {
+		for x, v := range sum {
 			c := &columns[x]
-			narrow[c.to] += float32(v) * c.first
-			narrow[c.to+1] += float32(v) * c.second
+			narrow[c.to] += v * c.first
+			narrow[c.to+1] += v * c.second
 		}
-		r := rows[y]
+		copy(out.v[at*w:][:w], narrow)
+	}
+	for y, r := range rows {
 		if r.to != at {
-			copy(out.v[at*w:][:w], sum)
+			finish()
 			sum, next, at = next, sum, r.to
 			clear(next)
 		}
-		for x, v := range narrow {
-			sum[x] += v * r.first
-			next[x] += v * r.second
+		row := p.Pix[y*p.W:][:len(sum)]
+		for x := range sum {
+			sum[x] += float32(row[x]) * r.first
+		}
+		if r.second == 0 {
+			continue
+		}
+		next := next[:len(row)]
+		for x, v := range row {
+			next[x] += float32(v) * r.second
 		}
 	}
-	copy(out.v[at*w:][:w], sum)
+	finish()
 	return out
 }
 
@@ -100,8 +110,8 @@ func places(from, to int) []place {
 	return all
 }
 
-// blurred returns the plane after a Gaussian filter.
-func (p plane) blurred(sigma float64) plane {
+// blur puts a Gaussian filter over the plane.
+func (p plane) blur(sigma float64) {
 	n := int(math.Ceil(2.5 * sigma))
 	kernel := make([]float32, n+1)
 	sum := float32(0)
@@ -125,52 +135,58 @@ func (p plane) blurred(sigma float64) plane {
 		}
 		filter(rows.v[y*p.w:][:p.w], kernel, func(i int) []float32 { return padded[n+i:][:p.w] })
 	}
-	out := newPlane(p.w, p.h)
 	for y := range p.h {
-		filter(out.v[y*p.w:][:p.w], kernel, func(i int) []float32 { return rows.v[min(max(y+i, 0), p.h-1)*p.w:][:p.w] })
+		filter(p.v[y*p.w:][:p.w], kernel, func(i int) []float32 { return rows.v[min(max(y+i, 0), p.h-1)*p.w:][:p.w] })
 	}
-	return out
 }
 
-// filter sums what lies at the distances of a symmetric kernel.
+// filter sums what lies at the distances of a symmetric kernel. Two distances at a time
+// take half as long as one.
 func filter(to, kernel []float32, at func(distance int) []float32) {
 	k := kernel[0]
 	for x, v := range at(0) {
 		to[x] = v * k
 	}
-	for i := 1; i < len(kernel); i++ {
+	for i := 1; i < len(kernel); i += 2 {
 		k := kernel[i]
-		a, b := at(-i), at(i)
-		b = b[:len(a)]
-		for x, v := range a {
-			to[x] += (v + b[x]) * k
+		a, b := at(-i)[:len(to)], at(i)[:len(to)]
+		if i+1 == len(kernel) {
+			for x := range to {
+				to[x] += (a[x] + b[x]) * k
+			}
+			break
+		}
+		l := kernel[i+1]
+		c, d := at(-i - 1)[:len(to)], at(i + 1)[:len(to)]
+		for x := range to {
+			to[x] += (a[x]+b[x])*k + (c[x]+d[x])*l
 		}
 	}
 }
 
-// blownUp returns a plane in a larger size, smoothly.
-func (p plane) blownUp(w, h int) plane {
-	out := newPlane(w, h)
-	columns := places(p.w, w)
-	row := make([]float32, p.w+1)
-	for y, r := range places(p.h, h) {
+// larger returns the rows of a plane in a larger size, smoothly. A row is valid until the
+// next is asked for.
+func (p plane) larger(w, h int) func(y int) []float32 {
+	columns, rows := places(p.w, w), places(p.h, h)
+	row, to := make([]float32, p.w+1), make([]float32, w)
+	return func(y int) []float32 {
+		r := rows[y]
 		a, b := p.v[r.at*p.w:][:p.w], p.v[min(r.at+1, p.h-1)*p.w:][:p.w]
 		for x, v := range a {
 			row[x] = v + (b[x]-v)*r.way
 		}
 		row[p.w] = row[p.w-1]
-		to := out.v[y*w:][:w]
 		for x, c := range columns {
 			v := row[c.at]
 			to[x] = v + (row[c.at+1]-v)*c.way
 		}
+		return to
 	}
-	return out
 }
 
 // meanAround returns the mean of a wide neighborhood, about so many pixels around, without
 // what is all dark: a desk beside the page, a bar of an app. What is in the middle of that
-// is above any mean.
+// is above any mean. Four pixels in each direction have one mean.
 func (p plane) meanAround(sigma float64) plane {
 	const coarse = 4
 	w, h := max(p.w/coarse, 1), max(p.h/coarse, 1)
@@ -189,14 +205,16 @@ func (p plane) meanAround(sigma float64) plane {
 		}
 	}
 	wide, weight := newPlane(w, h), newPlane(w, h)
-	// What is beside it is half of it.
-	shade := small.blurred(1).lightest().lightest()
+	shade := plane{w, h, slices.Clone(small.v)}
+	shade.blur(1)
+	shade = shade.lightest().lightest() // what is beside it is half of it
 	for i, v := range small.v {
 		if shade.v[i] < solid {
 			wide.v[i], weight.v[i] = v, 1
 		}
 	}
-	wide, weight = wide.blurred(sigma/coarse), weight.blurred(sigma/coarse)
+	wide.blur(sigma / coarse)
+	weight.blur(sigma / coarse)
 	for i, n := range weight.v {
 		if n > 0.01 {
 			wide.v[i] /= n
@@ -204,29 +222,35 @@ func (p plane) meanAround(sigma float64) plane {
 			wide.v[i] = 1
 		}
 	}
-	return wide.blownUp(p.w, p.h)
+	return wide
 }
 
 // solid is from which darkness on something wide is no text, in which paper shines through.
 const solid = 0.7
 
-// darkness returns how much darker than the paper around it each point is: 0 for paper,
-// 1 for black.
-func (p plane) darkness() plane {
+// darken makes of how light points are how much darker than the paper around them: 0 for
+// paper, 1 for black.
+func (p plane) darken() {
 	const cell = 24 // larger than the white between lines, smaller than shadows
 	w, h := (p.w+cell-1)/cell, (p.h+cell-1)/cell
 	paper := newPlane(w, h)
-	var sample []float32
 	for y := range h {
 		for x := range w {
-			sample = sample[:0]
+			// A tenth of the cell is lighter than its paper.
+			var lights [256]uint8
+			n := 0
 			for v := y * cell; v < min(y*cell+cell, p.h); v += 3 {
 				for u := x * cell; u < min(x*cell+cell, p.w); u += 3 {
-					sample = append(sample, p.v[v*p.w+u])
+					lights[uint8(p.v[v*p.w+u]+0.5)]++
+					n++
 				}
 			}
-			slices.Sort(sample)
-			paper.v[y*w+x] = sample[len(sample)*9/10]
+			lighter, light := n-n*9/10, 256
+			for lighter > 0 {
+				light--
+				lighter -= int(lights[light])
+			}
+			paper.v[y*w+x] = float32(light)
 		}
 	}
 	paper = paper.closed()
@@ -240,38 +264,45 @@ func (p plane) darkness() plane {
 			paper.v[i] = max(beside.v[i], least)
 		}
 	}
-	out := paper.blownUp(p.w, p.h)
-	for i, v := range p.v {
-		out.v[i] = max(1-v/out.v[i], 0)
+	papers := paper.larger(p.w, p.h)
+	for y := range p.h {
+		row, white := p.v[y*p.w:][:p.w], papers(y)[:p.w]
+		for x, v := range row {
+			row[x] = max(1-v/white[x], 0)
+		}
 	}
-	return out
 }
 
 // closed fills cells that are darker than those around them.
 func (p plane) closed() plane {
-	return p.lightest().around(func(a, b float32) bool { return a < b })
+	return p.lightest().around(func(a, b float32) float32 { return min(a, b) })
 }
 
 // lightest returns of each point the greatest number around it.
 func (p plane) lightest() plane {
-	return p.around(func(a, b float32) bool { return a > b })
+	return p.around(func(a, b float32) float32 { return max(a, b) })
 }
 
-// around returns of each point the best of the nine around it.
-func (p plane) around(better func(a, b float32) bool) plane {
-	out := newPlane(p.w, p.h)
-	for y := range p.h {
-		for x := range p.w {
-			best := p.v[y*p.w+x]
-			for v := max(y-1, 0); v <= min(y+1, p.h-1); v++ {
-				for u := max(x-1, 0); u <= min(x+1, p.w-1); u++ {
-					if o := p.v[v*p.w+u]; better(o, best) {
-						best = o
-					}
-				}
-			}
-			out.v[y*p.w+x] = best
+// around returns of each point the best of the nine around it: in each row first.
+func (p plane) around(better func(a, b float32) float32) plane {
+	rows, out := newPlane(p.w, p.h), newPlane(p.w, p.h)
+	for i, v := range p.v {
+		if i%p.w > 0 {
+			v = better(v, p.v[i-1])
 		}
+		if i%p.w < p.w-1 {
+			v = better(v, p.v[i+1])
+		}
+		rows.v[i] = v
+	}
+	for i, v := range rows.v {
+		if i >= p.w {
+			v = better(v, rows.v[i-p.w])
+		}
+		if i+p.w < len(rows.v) {
+			v = better(v, rows.v[i+p.w])
+		}
+		out.v[i] = v
 	}
 	return out
 }

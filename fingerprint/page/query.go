@@ -26,16 +26,27 @@ type ask struct {
 // left of it.
 var Views = [...]float64{1, 0.75, 1.3}
 
-// NewQuery finds the words of a picture in one of the [Views]; nil if there are too few to
-// show a page.
+// FirstLook finds the words of a picture in the first of the [Views], and returns it as it
+// looked at it, see [Picture.OnPaper]. The query is nil if there are too few words to show a
+// page.
+func FirstLook(p Picture) (on Picture, q *Query) {
+	on, words, _ := p.onPaper()
+	return on, queryOf(on, words)
+}
+
+// NewQuery finds the words of a picture of print on paper in one of the [Views]; nil if
+// there are too few.
 func NewQuery(p Picture, view float64) *Query {
 	words, _ := wordsOf(p, view)
+	return queryOf(p, words)
+}
+
+func queryOf(p Picture, words []word) *Query {
 	if len(words) < fewWords {
 		return nil
 	}
-	words = strongest(words)
 	q := &Query{Width: float64(p.W), Height: float64(p.H)}
-	q.layouts[0] = layoutOf(words)
+	q.layouts[0] = layoutOf(strongest(words))
 	return q
 }
 

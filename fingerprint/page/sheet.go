@@ -25,7 +25,7 @@ type Sheet struct {
 // Read finds the words of a page. A page with too few to be told from others has no sheet:
 // nil.
 func Read(p Picture) *Sheet {
-	words, scale := wordsOf(p.OnPaper(), 1)
+	_, words, scale := p.onPaper()
 	if len(words) < minWords || len(words) > maxWords {
 		return nil
 	}

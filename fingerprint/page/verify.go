@@ -302,7 +302,7 @@ func (m *Match) Refine(p Picture, s *Sheet) (better Match, n int, ok bool) {
 	if !(scale > 0.01) {
 		return better, 0, false
 	}
-	words := p.wordsAt(scale)
+	words := p.softened(scale).words()
 	if len(words) < fewWords {
 		return better, 0, false
 	}

@@ -39,10 +39,21 @@ const (
 // The scale is found by looking: within a factor of two around the right one about the
 // same words are found, and their height tells it.
 func wordsOf(p Picture, closer float64) (words []word, scale float64) {
+	return p.wordsFrom(p.afar(), closer)
+}
+
+// afar returns the picture in the scale in which it is looked at first.
+func (p Picture) afar() plane { return p.softened(math.Min(firstScale/p.side(), 1)) }
+
+// wordsFrom is wordsOf, given the look from afar, which it uses up.
+func (p Picture) wordsFrom(look plane, closer float64) (words []word, scale float64) {
 	side := p.side()
 	scale = math.Min(firstScale/side, 1)
 	for try := 1; ; try++ {
-		words = p.wordsAt(scale)
+		if try > 1 {
+			look = p.softened(scale)
+		}
+		words = look.words()
 		if len(words) < fewWords {
 			return nil, scale
 		}
@@ -51,8 +62,10 @@ func wordsOf(p Picture, closer float64) (words []word, scale float64) {
 		if try == 4 || next/scale > 0.93 && next/scale < 1.07 {
 			break // words stand where this scale saw them
 		}
-		if next > 1.1*scale && !layoutOf(words).text() {
-			return nil, scale // to look closer at grass takes long, and shows more grass
+		// To look closer at grass takes long, and shows more grass. What is larger than words
+		// should be may be print from nearby, if it looks like print from a little farther away.
+		if (next > 1.1*scale || try == 2) && !layoutOf(words).text() {
+			return nil, scale
 		}
 		scale = next
 	}
@@ -101,9 +114,11 @@ func telling(words []word) []word {
 // largestScale bounds the time that a look takes.
 func largestScale(side float64) float64 { return math.Min(largestSide/side, 3) }
 
-// wordsAt finds the words of a picture in a scale, in pixels of that.
-func (p Picture) wordsAt(scale float64) []word {
-	return find(p.scaled(scale).blurred(wordBlur).darkness())
+// softened returns the picture in a scale in which letters are joined.
+func (p Picture) softened(scale float64) plane {
+	out := p.scaled(scale)
+	out.blur(wordBlur)
+	return out
 }
 
 // side is the side of a square with as many pixels.
@@ -124,12 +139,18 @@ func median(words []word, of func(word) float64) float64 {
 	return all[len(all)/2]
 }
 
-// find returns what is joined and clearly darker than its surroundings.
-func find(p plane) []word {
-	mean := p.meanAround(wordSurroundings)
+// words returns what is joined and clearly darker than its surroundings, in a softened
+// picture, which it uses up.
+func (p plane) words() []word {
+	p.darken()
+	means := p.meanAround(wordSurroundings).larger(p.w, p.h)
 	dark := make([]bool, len(p.v))
-	for i, v := range p.v {
-		dark[i] = v > around*mean.v[i]+least
+	for y := range p.h {
+		row, is, mean := p.v[y*p.w:][:p.w], dark[y*p.w:][:p.w], means(y)[:p.w]
+		for x, v := range row {
+			is[x] = v > around*mean[x]+least
+			row[x] = v - mean[x] // from here on
+		}
 	}
 	var all []word
 	var stack []int32
@@ -147,7 +168,7 @@ func find(p plane) []word {
 			x, y := i%p.w, i/p.w
 			dx, dy := float64(x-start%p.w), float64(y-start/p.w)
 			n, x1, y1, xx, xy, yy = n+1, x1+dx, y1+dy, xx+dx*dx, xy+dx*dy, yy+dy*dy
-			strength += float64(p.v[i] - mean.v[i])
+			strength += float64(p.v[i])
 			if x == 0 || y == 0 || x == p.w-1 || y == p.h-1 {
 				inside = false
 				continue

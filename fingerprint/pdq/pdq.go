@@ -51,9 +51,9 @@ func word(h *Hash, i int) uint64 {
 	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
 }
 
-// most is to what width and height a picture is reduced first: the reference does so,
-// too, and nothing that is larger tells more of 64 × 64 means.
-const most = 512
+// most is to what width and height a picture is reduced first: no more pixels tell more of
+// 64 × 64 means, but a row of 64 million would take memory.
+const most = 8192
 
 const (
 	side = 64
@@ -81,66 +81,66 @@ func Of(p page.Picture) (h Hash, quality int) {
 	return h, quality100(&means)
 }
 
-// reduced returns 64 × 64 means: those in the middle of what each stands for, after two
-// box filters in each direction, which together are a tent.
+// reduced returns 64 × 64 means, along the rows first.
 func reduced(p page.Picture) (means [side * side]float64) {
-	v := make([]float64, len(p.Pix))
-	for i, b := range p.Pix {
-		v[i] = float64(b)
-	}
-	if p.W != side || p.H != side {
-		for range 2 {
-			for y := range p.H {
-				boxAlong(v[y*p.W:][:p.W], window(p.W))
+	columns, rows := tents(p.W), tents(p.H)
+	narrow := make([]float64, side*p.H) // column by column
+	for y := range p.H {
+		row := p.Pix[y*p.W:][:p.W]
+		for x := range columns {
+			t := &columns[x]
+			sum := 0.0
+			for i, v := range row[t.from:][:len(t.weights)] {
+				sum += t.weights[i] * float64(v)
 			}
-			boxAcross(v, p.W, p.H, window(p.H))
+			narrow[x*p.H+y] = sum
 		}
 	}
-	for y := range side {
-		row := v[(2*y+1)*p.H/(2*side)*p.W:]
-		for x := range side {
-			means[y*side+x] = row[(2*x+1)*p.W/(2*side)]
+	for y := range rows {
+		t := &rows[y]
+		for x := range columns {
+			sum := 0.0
+			for i, v := range narrow[x*p.H+t.from:][:len(t.weights)] {
+				sum += t.weights[i] * v
+			}
+			means[y*side+x] = sum
 		}
 	}
 	return means
 }
 
-// window is how many pixels one of the two filters sums up: half of what one mean stands
-// for.
-func window(size int) int { return (size + 2*side - 1) / (2 * side) }
+// tent is a weighted mean of some of a row of numbers.
+type tent struct {
+	from    int
+	weights []float64
+}
+
+// tents returns the 64 means that n numbers are reduced to. The reference puts two box
+// filters one after the other over all of them, each over half of what a mean stands for,
+// and takes what is in the middles then; this is the same without the rest.
+func tents(n int) (all [side]tent) {
+	window := (n + 2*side - 1) / (2 * side)
+	for i := range all {
+		from, to := around((2*i+1)*n/(2*side), n, window)
+		first, _ := around(from, n, window)
+		_, last := around(to-1, n, window)
+		weights := make([]float64, last-first)
+		for j := from; j < to; j++ {
+			a, b := around(j, n, window)
+			for k := a; k < b; k++ {
+				weights[k-first] += 1 / float64((to-from)*(b-a))
+			}
+		}
+		all[i] = tent{first, weights}
+	}
+	return all
+}
 
 // around is what of n numbers lies in a window around one. An even window reaches farther
 // to the right.
 func around(i, n, window int) (from, to int) {
 	right := (window + 2) / 2
 	return max(i-window+right, 0), min(i+right, n)
-}
-
-// boxAlong replaces numbers by the means of those around them.
-func boxAlong(v []float64, window int) {
-	sums := make([]float64, len(v)+1)
-	for i, x := range v {
-		sums[i+1] = sums[i] + x
-	}
-	for i := range v {
-		from, to := around(i, len(v), window)
-		v[i] = (sums[to] - sums[from]) / float64(to-from)
-	}
-}
-
-// boxAcross does so in each column of h rows of w numbers.
-func boxAcross(v []float64, w, h, window int) {
-	sums := make([]float64, (h+1)*w)
-	for i, x := range v {
-		sums[w+i] = sums[i] + x
-	}
-	for y := range h {
-		from, to := around(y, h, window)
-		above, below, n := sums[from*w:][:w], sums[to*w:][:w], float64(to-from)
-		for x := range w {
-			v[y*w+x] = (below[x] - above[x]) / n
-		}
-	}
 }
 
 // lowest returns the lowest frequencies (discrete cosine transform), row by row.
