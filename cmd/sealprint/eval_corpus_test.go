@@ -118,14 +118,14 @@ func memoranda(t *testing.T, dir string) []*exhibit {
 				"Subject: " + strings.ToUpper(strings.Join(all[chance.IntN(len(all))], " ")),
 				"The undersigned is directed to refer to the subject noted above and to state as follows.",
 			}
-			for i := range 3 + chance.IntN(3) {
+			for i := range 2 + chance.IntN(3) {
 				page = append(page, fmt.Sprintf("%d. %s", i+2, paragraph(all, chance)))
 			}
 			page = append(page, "All concerned are requested to ensure compliance under intimation to this department.",
 				"(Section Officer)", "Distribution:", "1. All heads of departments", "2. The Accountant General", "3. Office copy")
 			pages = append(pages, page)
 		}
-		return "font-family: serif; font-size: 12pt", pages
+		return "font-family: serif; font-size: 11pt", pages
 	})
 }
 

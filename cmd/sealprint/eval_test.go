@@ -74,6 +74,36 @@ func TestEvalPictures(t *testing.T) {
 	}
 }
 
+// TestEvalLetterhead: part of a page that shows what all pages of a form have in common is no
+// leak of any of them, however many there are; and what it shows beside that tells which.
+func TestEvalLetterhead(t *testing.T) {
+	for _, copies := range []uint64{2, 80} {
+		g := newGallery(t)
+		for i := range copies {
+			p := pagetest.Print(i, 1)
+			g.add(&exhibit{name: fmt.Sprintf("print %d", i), file: pngOf(p), pages: 1, draw: func(*testing.T, int) page.Picture { return p }, texts: []string{"print"}})
+		}
+		g.open(t)
+		for i := range uint64(20) {
+			stranger := pagetest.Print(500+i, 1)
+			part := stranger.Crop(0, 0, 1, 0.14+0.01*float64(i%4))
+			if r := g.ask(t, pagetest.Degrade(part, pagetest.Kinds[i%8], rand.New(rand.NewPCG(i, 7))).Picture, false); r.Verdict == match.Unauthorized {
+				t.Errorf("%d copies, stranger %d: %s, agreement %+v, expected %.2g", copies, i, r.Matches[0].Reason, r.Matches[0].Agreement, r.Matches[0].ExpectedByChance)
+			}
+		}
+		for i := range copies {
+			if i%16 != 1 {
+				continue
+			}
+			part := pagetest.Print(i, 1).Crop(0, 0, 1, 0.5)
+			r := g.ask(t, pagetest.Degrade(part, "jpeg 30", rand.New(rand.NewPCG(i, 7))).Picture, false)
+			if r.Verdict != match.Unauthorized || r.Matches[0].Document.ID != g.exhibits[i].document {
+				t.Errorf("of %d copies, half of number %d is %s", copies, i, r.Verdict)
+			}
+		}
+	}
+}
+
 // exhibit is a registered file.
 type exhibit struct {
 	name, script string

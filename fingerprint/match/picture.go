@@ -60,9 +60,8 @@ const (
 	asGood = 0.08
 
 	// hardly is by how much less another page agrees that may be what is seen as well.
-	// Pages that agree with each other by samePage are the same, by ofOneForm or more copies
-	// of a form.
-	hardly, ofOneForm, samePage = 0.06, 0.4, 0.93
+	// Pages that agree with each other by samePage are the same.
+	hardly, samePage = 0.06, 0.93
 
 	// possible is from which agreement on it is worth to look at a page once more, weak
 	// from which it may be the right one then, and sure from which nobody need to.
@@ -74,6 +73,10 @@ const (
 
 	// maxRefined is how many pages are looked at once more.
 	maxRefined = 4
+
+	// maxRivals is how many other copies of a form are looked for: more than the documents of
+	// different origin from which on a page is boilerplate, some of which may be related.
+	maxRivals = 10
 )
 
 // Drawings is the part of storage.Registry that matching of pictures needs.
@@ -247,11 +250,13 @@ func (s *pictureSearch) view(ctx context.Context, key *fingerprint.Key, q *page.
 	}
 	s.report.IndexVersion = answer.Version
 	s.miss(answer.Missing)
-	lists := make([][]page.Posting, len(unique))
+	// What stands in too many places tells nothing about any of them, but that they are many.
+	telling, common := make([][]page.Posting, len(unique)), make([][]page.Posting, len(unique))
+	some := false
 	for at := range answer.Lists {
-		l := &answer.Lists[at]
+		l, lists := &answer.Lists[at], telling
 		if len(l.Postings) == maxPagePostings {
-			continue // in too many places to tell anything
+			lists, some = common, true
 		}
 		for _, p := range l.Postings {
 			lists[at] = append(lists[at], page.Posting{Page: uint32(p.Ordinal), Index: p.Position})
@@ -261,10 +266,28 @@ func (s *pictureSearch) view(ctx context.Context, key *fingerprint.Key, q *page.
 	for i, h := range hashes {
 		places[i], _ = slices.BinarySearch(unique, h)
 	}
-	candidates := q.Candidates(func(i int) (list []page.Posting, total int) {
-		// Not the total, which counts pages that were deleted or drawn again, too.
-		return lists[places[i]], len(lists[places[i]])
+	candidates := func(lists [][]page.Posting) []page.Candidate {
+		return q.Candidates(func(i int) (list []page.Posting, total int) {
+			// Not the total, which counts pages that were deleted or drawn again, too.
+			return lists[places[i]], len(lists[places[i]])
+		})
+	}
+	found, err := s.verify(ctx, q, candidates(telling))
+	if err != nil || !some || !slices.ContainsFunc(found, func(f *sighting) bool { return f.chance <= threshold }) {
+		return found, err
+	}
+	// What the picture shows may be what all copies of a form have in common. Then the best of
+	// those that are hidden behind the limit agree as well.
+	rivals := slices.DeleteFunc(candidates(common), func(c page.Candidate) bool {
+		return slices.ContainsFunc(found, func(f *sighting) bool { return f.drawing.Ordinal == storage.Ordinal(c.Page) })
 	})
+	others, err := s.verify(ctx, q, rivals[:min(len(rivals), maxRivals)])
+	return append(found, others...), err
+}
+
+// verify compares the picture with candidates, word by word, and returns those whose pages
+// it may show.
+func (s *pictureSearch) verify(ctx context.Context, q *page.Query, candidates []page.Candidate) ([]*sighting, error) {
 	ordinals := make([]storage.Ordinal, len(candidates))
 	for i, c := range candidates {
 		ordinals[i] = storage.Ordinal(c.Page)

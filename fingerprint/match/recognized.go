@@ -3,6 +3,7 @@ package match
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/sealprint/sealprint/fingerprint"
@@ -30,9 +31,13 @@ func (s *pictureSearch) byText(ctx context.Context) error {
 	if read.text == "" {
 		return nil
 	}
-	found, err := s.m.Match(ctx, Query{Text: read.text, SeenAt: s.q.SeenAt, Scope: s.q.Scope, Suppressed: s.q.Suppressed, Explain: true})
+	found, err := s.m.Match(ctx, Query{Text: read.text, SeenAt: s.q.SeenAt, Scope: s.q.Scope, Suppressed: true, Explain: true})
 	if err != nil {
 		return err
+	}
+	s.together(found)
+	if !s.q.Suppressed {
+		found.Matches = slices.DeleteFunc(found.Matches, func(m Match) bool { return m.Disposition != Alert })
 	}
 	for i := range found.Matches {
 		read.place(&found.Matches[i])
@@ -43,6 +48,27 @@ func (s *pictureSearch) byText(ctx context.Context) error {
 	s.byOCR = found
 	s.miss(found.Missing)
 	return nil
+}
+
+// together makes alerts of pages whose layout and text say the same, neither of them enough:
+// how words are set does not depend on which they are, so that both agree by accident with
+// the same page as often as their chances multiplied.
+func (s *pictureSearch) together(read *Report) {
+	for _, f := range s.sightings {
+		if f.layout == nil || f.disposition != BelowThreshold || f.because != "" || f.chance >= 0 || f.layout.Doubtful() {
+			continue
+		}
+		for _, m := range read.Matches {
+			text := math.Log10(m.ExpectedByChance)
+			same := m.Document.ID == f.known.Document.ID && m.Version == f.known.Version.Number &&
+				slices.ContainsFunc(m.Passages, func(p Passage) bool { return p.Place.Page == f.drawing.Page })
+			if same && m.Disposition == BelowThreshold && text < 0 && f.chance+text <= threshold {
+				f.chance += text
+				f.disposition = Alert
+				break
+			}
+		}
+	}
 }
 
 // reading is recognized text and where it stands.

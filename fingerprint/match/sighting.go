@@ -156,15 +156,14 @@ func (s *pictureSearch) judgeRegion(ctx context.Context, group []*sighting) erro
 }
 
 // copyOfForm reports whether the best page is hardly better than one of another document that is
-// not the same page. Which copy of a form the picture shows, if any of them, its text has to
-// tell.
+// not the same page: then the picture shows what both have in common. Which of them it is,
+// if any, its text has to tell.
 func copyOfForm(best *sighting, group []*sighting) bool {
 	return best.layout != nil && slices.ContainsFunc(group, func(f *sighting) bool {
 		if f.layout == nil || f.known.Document.ID == best.known.Document.ID || best.agreement()-f.agreement() > hardly {
 			return false
 		}
-		alike := best.sheet.Alike(f.sheet)
-		return alike > ofOneForm && alike < samePage
+		return best.sheet.Alike(f.sheet) < samePage
 	})
 }
 
