@@ -71,8 +71,12 @@ type Document struct {
 	Collection     string
 	Version        int       // the newest
 	PublishedAt    time.Time // zero if it was not published
-	CreatedAt      time.Time
-	UpdatedAt      time.Time
+	// Recipient is the department that alerts go to instead of the document's own, which
+	// then does not see them; empty: the document's own.
+	Recipient string
+	Withdrawn Withdrawal // At is zero while the document is looked for
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 // Version is one state of a document's content. All versions stay matchable:
@@ -249,6 +253,8 @@ type Source struct {
 	// empty for uploads.
 	Revision []byte
 	SeenAt   time.Time
+	// Withdrawn says that the document is.
+	Withdrawn bool
 }
 
 // JobState is the state of a bulk registration.
@@ -303,6 +309,7 @@ type Changes struct {
 	Drawn     []Drawn    // of versions that are stored; [ErrConflict] if one is gone
 	Items     []Item     // inserted; the registry numbers them
 	Jobs      []Job      // inserted, or updated by ID
+	Events    []Event    // told to webhooks
 }
 
 // Match is what the registry knows about one ordinal.
@@ -325,6 +332,7 @@ type DocumentFilter struct {
 type DocumentPatch struct {
 	Title, Classification *string
 	PublishedAt           *time.Time
+	Recipient             *string
 }
 
 // RegistryStats counts what is registered.
@@ -342,9 +350,12 @@ type RegistryStats struct {
 type APIKey struct {
 	ID         string
 	SecretHash []byte
+	Label      string // what it is for
 	Role       string
 	Department string // empty: all
 	CreatedAt  time.Time
+	CreatedBy  string    // id of the key that made it
+	ExpiresAt  time.Time // zero: never
 	RevokedAt  time.Time // zero while it holds
 }
 
@@ -362,11 +373,11 @@ type Registry interface {
 	Commit(ctx context.Context, changes Changes) error
 
 	// Source returns what was found at a place last, with the version that it led
-	// to.
+	// to, of withdrawn documents, too.
 	Source(ctx context.Context, key SourceKey) (Source, Version, error)
 
 	// Content returns the oldest version with these bytes in a department's
-	// collection.
+	// collection, of documents that are not withdrawn.
 	Content(ctx context.Context, department, collection string, content []byte) (Version, error)
 
 	// Matches returns what is known about ordinals. Those that are unknown, or
@@ -380,7 +391,8 @@ type Registry interface {
 	// or were stored without one, are missing from the answer.
 	Sketches(ctx context.Context, ordinals []Ordinal) (map[Ordinal][]byte, error)
 
-	// Ordinals lists the ordinals of all versions in ascending order.
+	// Ordinals lists the ordinals of all versions in ascending order, without those of
+	// withdrawn documents.
 	Ordinals(ctx context.Context) ([]Ordinal, error)
 
 	// Drawings returns what was drawn, by its ordinals, without hashes. Those that are
@@ -453,7 +465,18 @@ type Registry interface {
 	// Key returns a credential by its id, revoked ones too.
 	Key(ctx context.Context, id string) (APIKey, error)
 
-	// Stats counts what is registered, over all versions.
+	// Keys lists the credentials of departments in a scope, oldest first; those that reach
+	// all departments are in the scope of Everywhere only. Limit and cursors are as in
+	// Documents.
+	Keys(ctx context.Context, scope Scope, cursor string, limit int) (keys []APIKey, next string, err error)
+
+	// RevokeKey ends a credential, which it returns; one that was revoked before stays as it
+	// is.
+	RevokeKey(ctx context.Context, scope Scope, id string, at time.Time) (APIKey, error)
+
+	Alerts
+
+	// Stats counts what is registered and not withdrawn, over all versions.
 	Stats(ctx context.Context) (RegistryStats, error)
 
 	// Close releases the registry; other methods answer [ErrClosed] afterwards.

@@ -23,4 +23,6 @@ var (
 	ErrCorrupt = errors.New("damaged")
 	// ErrClosed: the store has been closed.
 	ErrClosed = errors.New("closed")
+	// ErrFull: there is no room on the disk. Nothing that was stored is lost.
+	ErrFull = errors.New("no room on the disk")
 )

@@ -55,9 +55,11 @@ func (r *Registry) Commit(ctx context.Context, changes storage.Changes) error {
 		if retired, err = w.commit(changes, sealed, reread); err != nil {
 			return err
 		}
-		err = w.draw(changes.Drawn, r.seal)
+		if err = w.draw(changes.Drawn, r.seal); err != nil {
+			return err
+		}
 		gone = w.gone
-		return err
+		return w.emit(changes.Events...)
 	})
 	if err != nil {
 		return r.explain("commit to registry", err)
@@ -303,9 +305,12 @@ func (r *Registry) Patch(ctx context.Context, scope storage.Scope, id storage.Do
 		if patch.PublishedAt != nil {
 			d.PublishedAt = stored(*patch.PublishedAt)
 		}
+		if patch.Recipient != nil {
+			d.Recipient = *patch.Recipient
+		}
 		d.UpdatedAt = stored(time.Now())
-		_, err = tx.ExecContext(ctx, `UPDATE documents SET title = $1, classification = $2, published_at = $3, updated_at = $4 WHERE id = $5`,
-			d.Title, d.Classification, micros(d.PublishedAt), micros(d.UpdatedAt), d.ID)
+		_, err = tx.ExecContext(ctx, `UPDATE documents SET title = $1, classification = $2, published_at = $3, recipient = $4, updated_at = $5 WHERE id = $6`,
+			d.Title, d.Classification, micros(d.PublishedAt), d.Recipient, micros(d.UpdatedAt), d.ID)
 		return err
 	})
 	if err != nil {
@@ -317,11 +322,44 @@ func (r *Registry) Patch(ctx context.Context, scope storage.Scope, id storage.Do
 // Delete implements [storage.Registry]. Versions, places, sketches, drawings and sources
 // go with the document.
 func (r *Registry) Delete(ctx context.Context, scope storage.Scope, id storage.DocumentID) ([]storage.Ordinal, error) {
+	ordinals, err := r.retract(ctx, scope, id, func(tx *sql.Tx, _ storage.Document) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM documents WHERE id = $1`, id)
+		return err
+	})
+	return ordinals, r.explain(fmt.Sprintf("delete document %s", id), err)
+}
+
+// Withdraw implements [storage.Registry]. Whatever look-ups need goes; what the versions
+// were stays.
+func (r *Registry) Withdraw(ctx context.Context, scope storage.Scope, id storage.DocumentID, w storage.Withdrawal) ([]storage.Ordinal, error) {
+	ordinals, err := r.retract(ctx, scope, id, func(tx *sql.Tx, d storage.Document) error {
+		if !d.Withdrawn.At.IsZero() {
+			return fmt.Errorf("%w: it was withdrawn before", storage.ErrConflict)
+		}
+		for _, table := range []string{"places", "sketches"} {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE ordinal IN (SELECT ordinal FROM versions WHERE document = $1)`, id); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM drawings WHERE version IN (SELECT ordinal FROM versions WHERE document = $1)`, id); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE documents SET withdrawn_at = $1, withdrawn_by = $2, withdrawn_reason = $3, updated_at = $1 WHERE id = $4`,
+			micros(w.At), w.By, w.Reason, id)
+		return err
+	})
+	return ordinals, r.explain(fmt.Sprintf("withdraw document %s", id), err)
+}
+
+// retract takes a document of a scope out of what is looked up, and returns the ordinals of
+// its versions and drawings.
+func (r *Registry) retract(ctx context.Context, scope storage.Scope, id storage.DocumentID, change func(*sql.Tx, storage.Document) error) ([]storage.Ordinal, error) {
 	r.hashes.changing.Lock()
 	defer r.hashes.changing.Unlock()
 	var ordinals, drawn []storage.Ordinal
 	err := r.update(ctx, func(tx *sql.Tx) error {
-		if _, err := document(ctx, tx, scope, id); err != nil {
+		d, err := document(ctx, tx, scope, id)
+		if err != nil {
 			return err
 		}
 		rows, err := tx.QueryContext(ctx, `SELECT ordinal FROM versions WHERE document = $1 ORDER BY ordinal`, id)
@@ -334,11 +372,10 @@ func (r *Registry) Delete(ctx context.Context, scope storage.Scope, id storage.D
 		if drawn, err = drawingsOf(ctx, tx, false, ordinals...); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM documents WHERE id = $1`, id)
-		return err
+		return change(tx, d)
 	})
 	if err != nil {
-		return nil, r.explain(fmt.Sprintf("delete document %s", id), err)
+		return nil, err
 	}
 	r.hashes.change(drawn, nil)
 	ordinals = append(ordinals, drawn...)

@@ -125,7 +125,8 @@ func (s *scanRegion) Scan(value any) error { return decode(value, (*storage.Regi
 
 // Undrawn implements [storage.Registry].
 func (r *Registry) Undrawn(ctx context.Context, by int, after storage.Ordinal, limit int) ([]storage.Version, error) {
-	rows, err := r.read.QueryContext(ctx, `SELECT `+versionColumns+` FROM versions v WHERE v.drawn < $1 AND v.ordinal > $2 ORDER BY v.ordinal LIMIT $3`, by, after, limit)
+	rows, err := r.read.QueryContext(ctx, `SELECT `+versionColumns+` FROM versions v JOIN documents d ON d.id = v.document
+		WHERE v.drawn < $1 AND v.ordinal > $2 AND d.withdrawn_at = 0 ORDER BY v.ordinal LIMIT $3`, by, after, limit)
 	if err != nil {
 		return nil, r.explain("list versions to draw", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sealprint/sealprint/storage"
 )
@@ -13,10 +14,13 @@ import (
 func (r *Registry) Source(ctx context.Context, key storage.SourceKey) (storage.Source, storage.Version, error) {
 	var s storage.Source
 	var v storage.Version
-	err := r.source.QueryRowContext(ctx, key.Source, key.Department, key.Collection).Scan(append(scanSource(&s), scanVersion(&v)...)...)
+	var withdrawn time.Time
+	err := r.source.QueryRowContext(ctx, key.Source, key.Department, key.Collection).
+		Scan(append(append(scanSource(&s), scanVersion(&v)...), (*scanTime)(&withdrawn))...)
 	if err != nil {
 		return storage.Source{}, storage.Version{}, r.explain("look up source", err)
 	}
+	s.Withdrawn = !withdrawn.IsZero()
 	return s, v, nil
 }
 
@@ -129,7 +133,7 @@ func (r *Registry) Sketches(ctx context.Context, ordinals []storage.Ordinal) (ma
 
 // Ordinals implements [storage.Registry].
 func (r *Registry) Ordinals(ctx context.Context) ([]storage.Ordinal, error) {
-	rows, err := r.read.QueryContext(ctx, `SELECT ordinal FROM versions ORDER BY ordinal`)
+	rows, err := r.read.QueryContext(ctx, `SELECT v.ordinal FROM versions v JOIN documents d ON d.id = v.document WHERE d.withdrawn_at = 0 ORDER BY v.ordinal`)
 	if err != nil {
 		return nil, r.explain("list ordinals", err)
 	}

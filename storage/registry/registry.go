@@ -1,6 +1,7 @@
 // Package registry keeps what is said about documents in one SQLite file:
 // documents, their versions and sources, collections, bulk registrations,
-// credentials. It implements [storage.Registry]; fingerprints are kept in
+// credentials, webhooks and what they are to be told. It implements
+// [storage.Registry] and [storage.Webhooks]; fingerprints are kept in
 // storage/index.
 //
 // # Why a relational database
@@ -26,7 +27,7 @@
 // Two counters never go back, not even when what they numbered is deleted.
 // "ordinal" is the high-water mark of ordinals; a reservation that a crash
 // leaves unused is a gap, which nobody minds. "sequence" numbers documents,
-// sources, jobs and collections in the order in which they were first committed.
+// sources, jobs, collections, webhooks and events in the order in which they were first committed.
 // The writer takes numbers inside its transaction, so a reader that sees number
 // n sees everything before it, and a list of documents can go on after n while
 // others are added.
@@ -51,6 +52,9 @@
 // they are, and the perceptual hash of a picture is a tiny copy of it. The hashes, 32 bytes
 // each, are in memory as long as the registry is open: a picture is compared with all of
 // them.
+//
+// Secrets of webhooks are sealed with the webhook's id as additional data: who reads the
+// file could otherwise send what receivers believe.
 //
 // Deleted rows are overwritten with zeros, so that what Delete forgot is not
 // left in the free space of the file. The log still holds them until it is
@@ -212,11 +216,11 @@ func checkParams(ctx context.Context, db *sql.DB, params fingerprint.Params) err
 func (r *Registry) Stats(ctx context.Context) (storage.RegistryStats, error) {
 	var s storage.RegistryStats
 	err := r.read.QueryRowContext(ctx, `SELECT
-		(SELECT COUNT(*) FROM documents),
-		(SELECT COALESCE(SUM(page_count), 0) FROM versions),
-		(SELECT COALESCE(SUM(text_bytes), 0) FROM versions),
+		(SELECT COUNT(*) FROM documents WHERE withdrawn_at = 0),
+		(SELECT COALESCE(SUM(page_count), 0) FROM versions) - (SELECT COALESCE(SUM(page_count), 0) FROM versions WHERE `+ofWithdrawn+`),
+		(SELECT COALESCE(SUM(text_bytes), 0) FROM versions) - (SELECT COALESCE(SUM(text_bytes), 0) FROM versions WHERE `+ofWithdrawn+`),
 		(SELECT COUNT(*) FROM drawings),
-		(SELECT COUNT(*) FROM versions WHERE drawn = 0)`).Scan(&s.Documents, &s.Pages, &s.TextBytes, &s.Drawings, &s.Undrawn)
+		(SELECT COUNT(*) FROM versions WHERE drawn = 0 AND NOT `+ofWithdrawn+`)`).Scan(&s.Documents, &s.Pages, &s.TextBytes, &s.Drawings, &s.Undrawn)
 	if err != nil {
 		return storage.RegistryStats{}, r.explain("count documents", err)
 	}
@@ -232,6 +236,10 @@ func (r *Registry) Stats(ctx context.Context) (storage.RegistryStats, error) {
 	}
 	return s, nil
 }
+
+// ofWithdrawn finds the versions of withdrawn documents by an index that has no others:
+// there are few.
+const ofWithdrawn = `(document IN (SELECT id FROM documents WHERE withdrawn_at > 0))`
 
 // Close implements [storage.Registry]. Calls under way fail.
 func (r *Registry) Close() error {
@@ -266,6 +274,8 @@ func (r *Registry) explain(doing string, err error) error {
 		switch failure.Code() & 0xff { // the other bits tell which constraint
 		case sqlitelib.SQLITE_CONSTRAINT:
 			return fmt.Errorf("%s: %w: %w", doing, storage.ErrConflict, err)
+		case sqlitelib.SQLITE_FULL:
+			return fmt.Errorf("%s: %w: %w", doing, storage.ErrFull, err)
 		case sqlitelib.SQLITE_CORRUPT, sqlitelib.SQLITE_NOTADB:
 			return fmt.Errorf("%s: %w: %s: %w", doing, storage.ErrCorrupt, r.path, err)
 		}

@@ -24,10 +24,10 @@ const maxPlaces = 64 << 20
 
 // sealer encrypts what is kept of versions beside the plain facts. What it writes
 // is a nonce and what AES-256-GCM makes of the deflated places, or of something else,
-// with the ordinal as additional data. Each has a key of its own, so that one
-// cannot be passed off as the other.
+// with the ordinal, or the id of a webhook, as additional data. Each has a key of its
+// own, so that one cannot be passed off as the other.
 type sealer struct {
-	places, sketches, layouts, hashes cipher.AEAD
+	places, sketches, layouts, hashes, posts, webhooks cipher.AEAD
 
 	inflaters sync.Pool // of readers of package flate: each has 40 KB of its own
 }
@@ -36,6 +36,8 @@ func newSealer(key *fingerprint.Key) (*sealer, error) {
 	s := &sealer{}
 	for purpose, aead := range map[string]*cipher.AEAD{
 		"registry places": &s.places, "registry sketches": &s.sketches, "registry layouts": &s.layouts, "registry hashes": &s.hashes,
+		"registry posts":    &s.posts,
+		"registry webhooks": &s.webhooks,
 	} {
 		block, err := aes.NewCipher(key.Derive(purpose, 32))
 		if err != nil {
@@ -84,19 +86,28 @@ func (s *sealer) versions(versions []storage.Version) ([]sealedVersion, error) {
 }
 
 func seal(aead cipher.AEAD, ordinal storage.Ordinal, content []byte) []byte {
+	return sealAs(aead, additional(ordinal), content)
+}
+
+// sealAs encrypts the content of what a name names, such as an ordinal or an id.
+func sealAs(aead cipher.AEAD, name, content []byte) []byte {
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(content)+aead.Overhead())
 	_, _ = rand.Read(nonce) // never fails: crypto/rand ends the program instead
-	return aead.Seal(nonce, nonce, content, additional(ordinal))
+	return aead.Seal(nonce, nonce, content, name)
 }
 
 var errSeal = errors.New("wrong key, or changed bytes")
 
 func unseal(aead cipher.AEAD, ordinal storage.Ordinal, sealed []byte) ([]byte, error) {
+	return unsealAs(aead, additional(ordinal), sealed)
+}
+
+func unsealAs(aead cipher.AEAD, name, sealed []byte) ([]byte, error) {
 	if len(sealed) < aead.NonceSize() {
 		return nil, errSeal
 	}
 	nonce, text := sealed[:aead.NonceSize()], sealed[aead.NonceSize():]
-	content, err := aead.Open(nil, nonce, text, additional(ordinal))
+	content, err := aead.Open(nil, nonce, text, name)
 	if err != nil {
 		return nil, errSeal
 	}
@@ -128,6 +139,15 @@ func (s *sealer) openPlaces(ordinal storage.Ordinal, sealed []byte) ([]byte, err
 
 func (s *sealer) openSketch(ordinal storage.Ordinal, sealed []byte) ([]byte, error) {
 	return unseal(s.sketches, ordinal, sealed)
+}
+
+// post seals the fingerprints of a post, which are named by its sequence.
+func (s *sealer) post(sequence int64, fingerprints []byte) []byte {
+	return sealAs(s.posts, binary.BigEndian.AppendUint64(nil, uint64(sequence)), fingerprints)
+}
+
+func (s *sealer) openPost(sequence int64, sealed []byte) ([]byte, error) {
+	return unsealAs(s.posts, binary.BigEndian.AppendUint64(nil, uint64(sequence)), sealed)
 }
 
 func additional(ordinal storage.Ordinal) []byte {

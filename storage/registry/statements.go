@@ -17,7 +17,7 @@ import (
 // The columns of records, in the order in which they are scanned. Queries call
 // documents d, versions v and sources s.
 const (
-	documentColumns = `d.id, d.title, d.department, d.classification, d.collection, d.version, d.published_at, d.created_at, d.updated_at`
+	documentColumns = `d.id, d.title, d.department, d.classification, d.collection, d.version, d.published_at, d.created_at, d.updated_at, d.recipient, d.withdrawn_at, d.withdrawn_by, d.withdrawn_reason`
 	versionColumns  = `v.document, v.number, v.ordinal, v.content, v.size, v.media_type, v.density, v.status, v.reason, v.text_bytes, v.created_at, v.pages, v.drawn, v.undrawn`
 	sourceColumns   = `s.department, s.collection, s.source, s.document, s.version, s.revision, s.seen_at`
 	jobColumns      = `id, source, prefix, department, classification, collection, state, error, checkpoint, outcomes, listed, bytes, created_at, updated_at, ended_at, again`
@@ -37,7 +37,7 @@ const (
 
 	matchQuery = `SELECT ` + matchColumns + `
 FROM versions v JOIN documents d ON d.id = v.document
-WHERE v.ordinal`
+WHERE d.withdrawn_at = 0 AND v.ordinal`
 
 	sketchQuery = `SELECT ordinal, sealed FROM sketches WHERE ordinal`
 
@@ -45,13 +45,13 @@ WHERE v.ordinal`
 
 	collectionQuery = `SELECT ` + collectionColumns + ` FROM collections WHERE name = $1`
 
-	sourceQuery = `SELECT ` + sourceColumns + `, ` + versionColumns + `
-FROM sources s JOIN versions v ON v.document = s.document AND v.number = s.version
+	sourceQuery = `SELECT ` + sourceColumns + `, ` + versionColumns + `, d.withdrawn_at
+FROM sources s JOIN versions v ON v.document = s.document AND v.number = s.version JOIN documents d ON d.id = s.document
 WHERE s.source = $1 AND s.department = $2 AND s.collection = $3`
 
 	contentQuery = `SELECT ` + versionColumns + `
 FROM versions v JOIN documents d ON d.id = v.document
-WHERE v.content = $1 AND d.department = $2 AND d.collection = $3 ORDER BY v.ordinal LIMIT 1`
+WHERE v.content = $1 AND d.department = $2 AND d.collection = $3 AND d.withdrawn_at = 0 ORDER BY v.ordinal LIMIT 1`
 )
 
 // A query by ordinals asks for as many as its statement has parameters; the rest
@@ -69,9 +69,12 @@ type byOrdinals struct{ few, many *sql.Stmt }
 type statements struct {
 	// Of the writer.
 	count, putDocument, addVersion, replaceVersion, ordinalOf, addPlaces, addSketch, addGates, hasVersion, markDrawn, addDrawing, addHash, putSource, putJob, numberItems, addItem *sql.Stmt
+	addPost, addFingerprints, putAlert, addAlertPost, dropAlertPosts, setPostAlerts                                                                                                *sql.Stmt
+	// Of the writer, about webhooks; those of lines are for one alert.
+	subscribers, addEvent, queueDelivery, leaveLine, lineUp, noteWebhook, noteDelivery, addAttempt, dropAttempts *sql.Stmt
 	// Of the readers.
-	source, content, places, collection *sql.Stmt
-	matches, sketches, drawings         byOrdinals
+	source, content, places, collection, key, post, prints, due *sql.Stmt
+	matches, sketches, drawings                                 byOrdinals
 }
 
 func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
@@ -94,10 +97,12 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 		{write, &s.addPlaces, `INSERT INTO places (ordinal, sealed) VALUES ($1, $2)`},
 		{write, &s.addSketch, `INSERT INTO sketches (ordinal, sealed) VALUES ($1, $2)`},
 		{write, &s.addGates, `INSERT INTO gates (ordinal, gates) VALUES ($1, $2)`},
-		{write, &s.markDrawn, `UPDATE versions SET drawn = $1, undrawn = $2 WHERE ordinal = $3`},
+		{write, &s.markDrawn, `UPDATE versions SET drawn = $1, undrawn = $2
+			WHERE ordinal = $3 AND (SELECT d.withdrawn_at FROM documents d WHERE d.id = versions.document) = 0`},
 		{write, &s.addDrawing, `INSERT INTO drawings (ordinal, version, page, part, region, layout) VALUES ($1, $2, $3, $4, $5, $6)`},
 		{write, &s.addHash, `INSERT INTO hashes (ordinal, sealed) VALUES ($1, $2)`},
-		{write, &s.hasVersion, `SELECT COUNT(*) FROM versions WHERE document = $1 AND number = $2`},
+		{write, &s.hasVersion, `SELECT COUNT(*) FROM versions v JOIN documents d ON d.id = v.document
+			WHERE v.document = $1 AND v.number = $2 AND d.withdrawn_at = 0`},
 		{write, &s.putSource, `INSERT INTO sources
 			(source, department, collection, sequence, document, version, revision, seen_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -117,7 +122,35 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 		{write, &s.addItem, `INSERT INTO items
 			(job, sequence, source, document, outcome, status, reason, pages, characters)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`},
+		{write, &s.addPost, `INSERT INTO posts (id, sequence, content, thread, verdict, alerts, seen_at, taken_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`},
+		{write, &s.addFingerprints, `INSERT INTO post_fingerprints (sequence, taken_at, sealed) VALUES ($1, $2, $3)`},
+		{write, &s.setPostAlerts, `UPDATE posts SET alerts = $1 WHERE id = $2`},
+		{write, &s.putAlert, `INSERT INTO alerts
+			(id, sequence, department, document, version, state, channel, score, expected, characters, regions, flood, late, posts,
+			first_seen_at, last_seen_at, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+			ON CONFLICT (id) DO UPDATE SET version = excluded.version, channel = excluded.channel, score = excluded.score, expected = excluded.expected,
+			characters = excluded.characters, regions = excluded.regions, posts = excluded.posts,
+			first_seen_at = excluded.first_seen_at, last_seen_at = excluded.last_seen_at, updated_at = excluded.updated_at`},
+		{write, &s.addAlertPost, `INSERT INTO alert_posts (alert, number, post, thread, seen_at, score, passages) VALUES ($1, $2, $3, $4, $5, $6, $7)`},
+		{write, &s.dropAlertPosts, `DELETE FROM alert_posts WHERE alert = $1 AND number <= $2`},
 
+		{write, &s.subscribers, `SELECT id, events, department FROM webhooks WHERE disabled = ''`},
+		{write, &s.addEvent, `INSERT INTO events (sequence, id, type, department, alert, document, at) VALUES ($1, $2, $3, $4, $5, $6, $7)`},
+		{write, &s.queueDelivery, queueDelivery + `VALUES ($1, $2, $3, 'pending', $4, 0, $5, $5, 0)` + queueAgain},
+		{write, &s.leaveLine, leaveLine + `alert = $2`},
+		{write, &s.lineUp, fmt.Sprintf(lineUp, `alert = $2`)},
+		{write, &s.noteWebhook, `UPDATE webhooks SET attempts = attempts + 1,
+			failing_since = CASE WHEN $1 = 0 THEN 0 WHEN failing_since = 0 THEN $2 ELSE failing_since END,
+			updated_at = CASE WHEN disabled = '' AND $3 <> '' THEN $2 ELSE updated_at END,
+			disabled = CASE WHEN disabled = '' THEN $3 ELSE disabled END
+			WHERE id = $4 RETURNING attempts`},
+		{write, &s.noteDelivery, `UPDATE deliveries SET state = $1, ready = CASE WHEN $1 = 'pending' THEN ready ELSE 0 END,
+			tries = $2, due_at = $3, done_at = $4 WHERE webhook = $5 AND event = $6 AND state = 'pending'`},
+		{write, &s.addAttempt, `INSERT INTO attempts (webhook, sequence, event, number, at, took, status, error) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`},
+		{write, &s.dropAttempts, `DELETE FROM attempts WHERE webhook = $1 AND sequence <= $2`},
+
+		{read, &s.due, dueQuery},
 		{read, &s.source, sourceQuery},
 		{read, &s.content, contentQuery},
 		{read, &s.matches.few, ofOrdinals(matchQuery, fewOrdinals)},
@@ -128,6 +161,9 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 		{read, &s.drawings.few, ofOrdinals(drawingQuery, fewOrdinals)},
 		{read, &s.drawings.many, ofOrdinals(drawingQuery, manyOrdinals)},
 		{read, &s.collection, collectionQuery},
+		{read, &s.key, keyQuery},
+		{read, &s.post, postQuery},
+		{read, &s.prints, `SELECT sequence, sealed FROM post_fingerprints WHERE sequence > $1 ORDER BY sequence LIMIT $2`},
 	} {
 		var err error
 		if *p.to, err = p.db.PrepareContext(ctx, p.query); err != nil {
@@ -190,7 +226,8 @@ func (c *condition) String() string {
 
 func scanDocument(d *storage.Document) []any {
 	return []any{(*string)(&d.ID), &d.Title, &d.Department, &d.Classification, &d.Collection, number[int]{&d.Version},
-		(*scanTime)(&d.PublishedAt), (*scanTime)(&d.CreatedAt), (*scanTime)(&d.UpdatedAt)}
+		(*scanTime)(&d.PublishedAt), (*scanTime)(&d.CreatedAt), (*scanTime)(&d.UpdatedAt), &d.Recipient,
+		(*scanTime)(&d.Withdrawn.At), &d.Withdrawn.By, &d.Withdrawn.Reason}
 }
 
 func scanVersion(v *storage.Version) []any {
