@@ -51,6 +51,15 @@ func Normalize(text string) *Text {
 	return t
 }
 
+// Blank is a text of which nothing but its length is known, in normalized characters.
+func Blank(n int) *Text {
+	t := &Text{Chars: make([]rune, n), spans: make([]source, n), length: n}
+	for i := range t.spans {
+		t.spans[i] = source{uint32(i), uint32(i) + 1}
+	}
+	return t
+}
+
 // Len is the number of normalized characters.
 func (t *Text) Len() int { return len(t.Chars) }
 

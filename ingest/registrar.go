@@ -104,6 +104,7 @@ type Registrar struct {
 	key       *fingerprint.Key
 	pageKey   *fingerprint.Key
 	drawer    *drawer
+	told      func([]storage.Sheet)
 
 	outage                  time.Duration // maxOutage but in tests
 	contentKey, revisionKey []byte
@@ -122,6 +123,9 @@ type Config struct {
 	Archive   Archive
 	Places    []Place // from which files can be read again
 	Key       *fingerprint.Key
+	// Told is called with the sheets of documents when they are registered; it must not wait.
+	// It may be nil.
+	Told func(sheets []storage.Sheet)
 }
 
 // NewRegistrar starts a registrar. Before it takes the first file it makes index
@@ -129,7 +133,7 @@ type Config struct {
 func NewRegistrar(ctx context.Context, c Config) (*Registrar, error) {
 	r := &Registrar{
 		index: c.Index, pages: c.Pages, registry: c.Registry, extractor: c.Extractor, archive: c.Archive, places: c.Places, key: c.Key,
-		pageKey: c.Key.Pages(), drawer: newDrawer(),
+		pageKey: c.Key.Pages(), drawer: newDrawer(), told: c.Told,
 		outage:      maxOutage,
 		contentKey:  c.Key.Derive("content hash", sha256.Size),
 		revisionKey: c.Key.Derive("revision hash", sha256.Size),
@@ -301,6 +305,8 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 	p := &prepared{file: f, result: Result{Source: f.Source}}
 	source, version, err := r.registry.Source(ctx, f.SourceKey)
 	switch {
+	case err == nil && source.Withdrawn:
+		return p.finish(Skipped, StatusNotFetched, withdrawn), nil
 	case err == nil && len(f.Revision) > 0 && hmac.Equal(source.Revision, f.Revision) && !r.again(f, version):
 		p.known(Unchanged, version)
 		p.done = true

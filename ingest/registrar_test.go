@@ -166,6 +166,31 @@ func TestDuplicate(t *testing.T) {
 	h.agree(t)
 }
 
+// TestWithdrawn: what lies at the sources of a withdrawn document is not registered again,
+// whatever it says now; the same bytes from elsewhere are another document.
+func TestWithdrawn(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), plan{})
+	content := words("one")
+	first := h.expect(t, upload("a", content), ingest.Registered, ingest.StatusOK)
+	ordinals, err := h.registry.Withdraw(t.Context(), storage.Everywhere(), first.Document, storage.Withdrawal{At: time.Now(), By: "key", Reason: "superseded"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.index.Delete(t.Context(), ordinals); err != nil {
+		t.Fatal(err)
+	}
+	for _, now := range []string{content, words("two")} {
+		if r := h.expect(t, upload("a", now), ingest.Skipped, ingest.StatusNotFetched); r.Document != "" || !strings.Contains(r.Reason, "withdrawn") {
+			t.Errorf("%+v", r)
+		}
+	}
+	if r := h.expect(t, upload("b", content), ingest.Registered, ingest.StatusOK); r.Document == first.Document {
+		t.Error("another source revived the withdrawn document")
+	}
+	h.agree(t)
+}
+
 // What the source says is unchanged is not read.
 func TestRevision(t *testing.T) {
 	t.Parallel()

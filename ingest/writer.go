@@ -117,6 +117,9 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 		if p.file.job != nil {
 			changes.Items = append(changes.Items, p.item())
 		}
+		if e, ok := p.event(now); ok {
+			changes.Events = append(changes.Events, e)
+		}
 	}
 	if len(sheets) > 0 {
 		first, err := r.registry.ReserveOrdinals(ctx, len(sheets))
@@ -162,6 +165,9 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 	if err := r.registry.Commit(ctx, changes); err != nil {
 		return appended, fmt.Errorf("commit %d files: %w", len(b.files), err)
 	}
+	if r.told != nil && len(sheets) > 0 {
+		r.told(sheets)
+	}
 	for j, files := range jobs {
 		j.complete(files)
 	}
@@ -182,6 +188,10 @@ func (r *Registrar) decide(ctx context.Context, p *prepared, now time.Time, chan
 	hadSource := err == nil
 	if err != nil && !isNotFound(err) {
 		return nil, fmt.Errorf("look up source: %w", err)
+	}
+	if previous.Withdrawn {
+		p.finish(Skipped, StatusNotFetched, withdrawn)
+		return nil, nil
 	}
 	known, err := r.registry.Content(ctx, p.file.Department, p.file.Collection, p.content)
 	if err != nil && !isNotFound(err) {
@@ -246,6 +256,8 @@ func (r *Registrar) decide(ctx context.Context, p *prepared, now time.Time, chan
 	return &storage.Sheet{Window: v.Window, Hashes: p.hashes}, nil
 }
 
+const withdrawn = "the document from this source was withdrawn"
+
 const deletedMeanwhile = "the document with these bytes was deleted while this one was being registered"
 
 // replace puts what was read now in the place of what was read of the same bytes
@@ -264,6 +276,20 @@ func (r *Registrar) replace(ctx context.Context, p *prepared, known storage.Vers
 	changes.Sources = append(changes.Sources, source)
 	p.known(Updated, v)
 	return &storage.Sheet{Window: v.Window, Hashes: p.hashes}, nil
+}
+
+// event is what departments are told about the file, if they are told anything.
+func (p *prepared) event(now time.Time) (storage.Event, bool) {
+	e := storage.Event{ID: storage.EventID(storage.NewID("evt")), Department: p.file.Department, Document: p.result.Document, At: now}
+	switch p.result.Outcome {
+	case Registered, Updated:
+		e.Type = storage.DocumentRegistered
+	case Failed:
+		e.Type = storage.DocumentFailed
+	default:
+		return e, false
+	}
+	return e, true
 }
 
 // item is the line of the job's report.

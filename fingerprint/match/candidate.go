@@ -19,6 +19,7 @@ type candidate struct {
 	whole   float64 // chance of all it shares, as a decimal logarithm
 	known   storage.Match
 
+	sup      *suppression
 	harmless Disposition // why all of the document may be seen; empty if it may not
 	filledIn bool        // shares what was filled into a form
 	rest     []chain     // what counts of the chains
@@ -201,6 +202,8 @@ func (c *candidate) reason(matched, length int) string {
 		return said + ", which may be chance"
 	case c.disposition == PublicText:
 		return said + " and in public text"
+	case c.disposition == AuthorizedRelease:
+		return said + ", which is released"
 	case c.disposition == Boilerplate:
 		return said + " and are boilerplate"
 	}

@@ -52,3 +52,8 @@ func (p *pair) Places(context.Context, storage.Ordinal) ([]byte, error) { return
 func (p *pair) Sketches(context.Context, []storage.Ordinal) (map[storage.Ordinal][]byte, error) {
 	return nil, nil
 }
+
+// ReleasesOf implements [Documents].
+func (p *pair) ReleasesOf(context.Context, []storage.DocumentID) (map[storage.DocumentID][]storage.Release, error) {
+	return nil, nil
+}

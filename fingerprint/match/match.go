@@ -18,7 +18,9 @@
 //     this well if nothing had leaked. Below [ChanceThreshold] the match is an alert.
 //     What is little above is looked at once more, for grams with one misread
 //     character (near.go).
-//  5. Families. Of several versions of a document the closest is named.
+//  5. Releases. What an authority released in the time in which the suspect was seen
+//     does not count either, in the department whose document it is (release.go).
+//  6. Families. Of several versions of a document the closest is named.
 //
 // The guarantee of package fingerprint carries over: a run of
 // fingerprint.Guarantee characters leaves at least two hits in line at every
@@ -72,6 +74,7 @@ type Documents interface {
 	Matches(ctx context.Context, scope storage.Scope, ordinals []storage.Ordinal) (map[storage.Ordinal]storage.Match, error)
 	Places(ctx context.Context, ordinal storage.Ordinal) ([]byte, error)
 	Sketches(ctx context.Context, ordinals []storage.Ordinal) (map[storage.Ordinal][]byte, error)
+	ReleasesOf(ctx context.Context, ids []storage.DocumentID) (map[storage.DocumentID][]storage.Release, error)
 }
 
 // Matcher answers look-ups. It keeps no state. Those of texts need neither Pages nor what
@@ -87,7 +90,10 @@ type Matcher struct {
 
 // Query is one look-up.
 type Query struct {
-	Text   string
+	Text string
+	// Grams are those of a text that nobody has any more, as a Report had them; nil: Text is
+	// looked up. Spans of what matches count normalized characters then.
+	Grams  []fingerprint.Hash
 	SeenAt time.Time
 	Scope  storage.Scope
 	// Suppressed asks for the matches that are no alerts, too, and Explain for the
@@ -136,6 +142,9 @@ type Report struct {
 	// Obfuscation is how the suspect was disguised, if it was.
 	Obfuscation fingerprint.Obfuscation
 
+	// Grams are all fingerprints of the suspect text, in their order.
+	Grams []fingerprint.Hash
+
 	// Unread says why not all of the text of a picture is known.
 	Unread string
 }
@@ -160,6 +169,7 @@ type Agreement struct{ Page, Image, OCR float64 }
 type Match struct {
 	Document    storage.Document
 	Version     int
+	Ordinal     storage.Ordinal // of the version
 	Source      string
 	Disposition Disposition
 	Reason      string
@@ -221,12 +231,18 @@ type Explanation struct {
 
 // Match looks a text up.
 func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
-	text := fingerprint.Normalize(q.Text)
-	s, err := m.search(ctx, text)
+	text, grams := fingerprint.Normalize(q.Text), q.Grams
+	if grams == nil {
+		grams = fingerprint.Grams(m.Key, text)
+	} else {
+		text = fingerprint.Blank(len(grams) + fingerprint.GramSpan - 1)
+	}
+	s, err := m.search(ctx, grams)
 	if err != nil {
 		return nil, err
 	}
 	report := &Report{
+		Grams:        grams,
 		IndexVersion: s.version, Missing: s.missing, Characters: text.Len(),
 		Explanation: Explanation{Asked: s.asked, Found: s.found, Common: s.common},
 		Obfuscation: fingerprint.FindObfuscation(q.Text),
@@ -243,11 +259,16 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 		return nil, err
 	}
 	report.Explanation.Public, report.Explanation.Boilerplate = suppressed.count(PublicText), suppressed.count(Boilerplate)
-	if err := m.lookTwice(ctx, s, text, candidates, suppressed); err != nil {
-		return nil, err
+	if q.Grams == nil {
+		if err := m.lookTwice(ctx, s, text, candidates, suppressed); err != nil {
+			return nil, err
+		}
 	}
 	for _, c := range candidates {
 		c.judge(suppressed)
+	}
+	if err := m.release(ctx, s, candidates, suppressed, q.SeenAt); err != nil {
+		return nil, err
 	}
 	candidates = slices.DeleteFunc(candidates, func(c *candidate) bool { return !q.Scope.Covers(c.known.Document.Department) })
 	if err := m.gather(ctx, candidates); err != nil {
@@ -258,7 +279,7 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 		return cmp.Or(rank(a.disposition, b.disposition), cmp.Compare(a.chance, b.chance), cmp.Compare(a.known.Document.ID, b.known.Document.ID))
 	})
 	if i := slices.IndexFunc(candidates, (*candidate).below); i >= 0 && q.Explain && report.Verdict != Unauthorized {
-		nearest, err := m.match(ctx, text, candidates[i], suppressed)
+		nearest, err := m.match(ctx, text, candidates[i])
 		if err != nil {
 			return nil, err
 		}
@@ -268,7 +289,7 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 		candidates = slices.DeleteFunc(candidates, func(c *candidate) bool { return c.disposition != Alert })
 	}
 	for _, c := range candidates[:min(len(candidates), maxMatches)] {
-		match, err := m.match(ctx, text, c, suppressed)
+		match, err := m.match(ctx, text, c)
 		if err != nil {
 			return nil, err
 		}
@@ -346,19 +367,15 @@ func part(pages []storage.Page, number int) string {
 }
 
 // match turns a candidate into a match, with its passages on the pages.
-func (m *Matcher) match(ctx context.Context, text *fingerprint.Text, c *candidate, sup *suppression) (Match, error) {
-	k := c.known
+func (m *Matcher) match(ctx context.Context, text *fingerprint.Text, c *candidate) (Match, error) {
+	k, sup := c.known, c.sup
 	match := Match{
-		Document: k.Document, Version: k.Version.Number, Source: k.Source, Disposition: c.disposition, Channel: Text,
+		Document: k.Document, Version: k.Version.Number, Ordinal: c.ordinal, Source: k.Source, Disposition: c.disposition, Channel: Text,
 		Score: score(c.chance), ExpectedByChance: expected(c.chance), Versions: c.versions,
 	}
-	encoded, err := m.Documents.Places(ctx, c.ordinal)
+	places, err := m.places(ctx, c)
 	if err != nil {
-		return Match{}, fmt.Errorf("read places of %s version %d: %w", k.Document.ID, k.Version.Number, err)
-	}
-	places, err := fingerprint.ParsePlaces(encoded)
-	if err != nil {
-		return Match{}, fmt.Errorf("read places of %s version %d: %w: %w", k.Document.ID, k.Version.Number, storage.ErrCorrupt, err)
+		return Match{}, err
 	}
 	// What does not count is neither told nor asked for, unless nothing else matched.
 	counts := c.disposition == Alert || c.disposition == BelowThreshold
@@ -393,6 +410,20 @@ func (m *Matcher) match(ctx context.Context, text *fingerprint.Text, c *candidat
 	match.InDocument = share(inDocument, places.Len())
 	match.Reason = c.reason(match.Characters, text.Len())
 	return match, nil
+}
+
+// places reads the map from a candidate's normalized characters to its pages.
+func (m *Matcher) places(ctx context.Context, c *candidate) (*fingerprint.Places, error) {
+	k := c.known
+	encoded, err := m.Documents.Places(ctx, c.ordinal)
+	if err != nil {
+		return nil, fmt.Errorf("read places of %s version %d: %w", k.Document.ID, k.Version.Number, err)
+	}
+	places, err := fingerprint.ParsePlaces(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("read places of %s version %d: %w: %w", k.Document.ID, k.Version.Number, storage.ErrCorrupt, err)
+	}
+	return places, nil
 }
 
 func share(part, whole int) float64 {

@@ -29,6 +29,8 @@ type library struct {
 	pages   map[storage.Ordinal][]string
 	next    storage.Ordinal
 
+	released map[storage.DocumentID][]storage.Release
+
 	missing []string // what the index pretends not to have
 	fail    error
 }
@@ -73,6 +75,10 @@ func (l *library) Sketches(_ context.Context, ordinals []storage.Ordinal) (map[s
 		found[o] = l.sketch[o]
 	}
 	return found, nil
+}
+
+func (l *library) ReleasesOf(_ context.Context, ids []storage.DocumentID) (map[storage.DocumentID][]storage.Release, error) {
+	return l.released, nil
 }
 
 // file puts the document that was added last into a collection of a kind.
@@ -525,7 +531,7 @@ func TestSecondLook(t *testing.T) {
 		r := rand.New(rand.NewPCG(i, 1))
 		text := fingerprint.Normalize(misread(r, run(prose(i, 1500), 300, 220), .2, false))
 		m := Matcher{Key: l.key, Index: l, Documents: l}
-		s, err := m.search(t.Context(), text)
+		s, err := m.search(t.Context(), fingerprint.Grams(m.Key, text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -581,7 +587,7 @@ func TestRepetition(t *testing.T) {
 			t.Fatal(name)
 		}
 		m := Matcher{Key: l.key, Index: l, Documents: l}
-		s, err := m.search(t.Context(), fingerprint.Normalize(text))
+		s, err := m.search(t.Context(), fingerprint.Grams(m.Key, fingerprint.Normalize(text)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -602,6 +608,31 @@ func TestRepetition(t *testing.T) {
 		r = l.match(t, Query{Text: strings.ToValidUTF8(text[:size/20], "") + " " + secret[100:400]})
 		if r.Verdict != Unauthorized || r.Matches[0].Document.ID != "doc_secret" {
 			t.Errorf("a leak beside %s: %s, %v", name, r.Verdict, dispositions(r))
+		}
+	}
+}
+
+// TestGrams: the fingerprints of a text find what the text finds, but for what only its
+// characters can tell.
+func TestGrams(t *testing.T) {
+	l := newLibrary()
+	memo := prose(1, 300)
+	l.add(t, "doc_memo", "finance", 1, fingerprint.Dense, memo[:700], memo[700:])
+	l.add(t, "doc_other", "finance", 1, fingerprint.Sparse, prose(2, 300))
+	for _, text := range []string{memo, "leaked: " + memo[650:900], prose(3, 50), memo[:70], "a", ""} {
+		whole := l.match(t, Query{Text: text})
+		blind := l.match(t, Query{Text: "nothing of this counts", Grams: append([]fingerprint.Hash{}, whole.Grams...)})
+		if len(whole.Grams) == 0 {
+			continue
+		}
+		if whole.Verdict != blind.Verdict || len(whole.Matches) != len(blind.Matches) {
+			t.Errorf("%.20q is %s, its grams are %s", text, whole.Verdict, blind.Verdict)
+			continue
+		}
+		for i, m := range whole.Matches {
+			if b := blind.Matches[i]; m.Document.ID != b.Document.ID || m.ExpectedByChance != b.ExpectedByChance || !reflect.DeepEqual(m.Passages[0].Place, b.Passages[0].Place) {
+				t.Errorf("%.20q: %+v and %+v", text, m, b)
+			}
 		}
 	}
 }

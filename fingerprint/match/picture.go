@@ -125,6 +125,9 @@ func (m *Matcher) MatchPicture(ctx context.Context, q PictureQuery) (*Report, er
 			return nil, err
 		}
 	}
+	if err := s.releaseSightings(ctx); err != nil {
+		return nil, err
+	}
 	s.finish()
 	return s.report, nil
 }

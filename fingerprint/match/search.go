@@ -42,8 +42,7 @@ type group struct {
 }
 
 // search looks all grams of a text up and collects the hits.
-func (m *Matcher) search(ctx context.Context, text *fingerprint.Text) (*search, error) {
-	grams := fingerprint.Grams(m.Key, text)
+func (m *Matcher) search(ctx context.Context, grams []fingerprint.Hash) (*search, error) {
 	hashes := slices.Clone(grams)
 	slices.Sort(hashes)
 	hashes = slices.Compact(hashes)

@@ -229,7 +229,7 @@ func (f *sighting) characters() int {
 func (f *sighting) match() Match {
 	k := f.known
 	m := Match{
-		Document: k.Document, Version: k.Version.Number, Source: k.Source, Disposition: f.disposition, Channel: Page,
+		Document: k.Document, Version: k.Version.Number, Ordinal: k.Version.Ordinal, Source: k.Source, Disposition: f.disposition, Channel: Page,
 		Score: score(f.chance), ExpectedByChance: expected(f.chance), Versions: f.versions,
 	}
 	what := fmt.Sprintf("page %d", f.drawing.Page)
@@ -259,6 +259,8 @@ func (f *sighting) match() Match {
 		m.Reason += ", which may be chance"
 	} else if f.disposition == PublicText {
 		m.Reason += ", which is public"
+	} else if f.disposition == AuthorizedRelease {
+		m.Reason += ", which is released"
 	}
 	m.Passages = []Passage{{
 		Box: f.box, OnPage: f.onPage, Place: fingerprint.Place{Page: f.drawing.Page}, Part: f.drawing.Part, Similarity: f.agreement(),

@@ -77,6 +77,7 @@ func (m *Matcher) suppress(ctx context.Context, s *search, candidates []*candida
 		sup.filled[i] = why != "" && !solid[i]
 	}
 	for _, c := range candidates {
+		c.sup = sup
 		c.filledIn = sup.fills(c)
 		c.rest = sup.rest(c)
 		c.own = s.together(c.rest)
@@ -168,12 +169,20 @@ func (c chain) covering() bool { return c.bits >= coverBits }
 // cover visits the characters of the suspect that a candidate covers, gaps of a
 // length filled.
 func (c *candidate) cover(gap int, visit func(i int)) {
+	c.coverBy(gap, func(hit) bool { return true }, visit)
+}
+
+// coverBy is cover by some hits alone.
+func (c *candidate) coverBy(gap int, by func(hit) bool, visit func(i int)) {
 	for _, l := range c.chains {
 		if !l.covering() {
 			continue
 		}
 		end := int(l.hits[0].query)
 		for _, h := range l.hits {
+			if !by(h) {
+				continue
+			}
 			start := int(h.query)
 			if start-end > gap {
 				end = start
@@ -256,10 +265,12 @@ func (s *suppression) count(d Disposition) int {
 
 // most is the reason for which most of some chains is suppressed.
 func (s *suppression) most(chains []chain) Disposition {
-	public, boilerplate := 0, 0
+	released, public, boilerplate := 0, 0, 0
 	for _, c := range chains {
 		for i := c.query().Start; i < min(c.query().End, len(s.why)); i++ {
 			switch s.why[i] {
+			case AuthorizedRelease:
+				released++
 			case PublicText:
 				public++
 			case Boilerplate:
@@ -268,6 +279,8 @@ func (s *suppression) most(chains []chain) Disposition {
 		}
 	}
 	switch {
+	case released > 0:
+		return AuthorizedRelease
 	case public == 0 && boilerplate == 0:
 		return BelowThreshold
 	case boilerplate > public:
