@@ -10,7 +10,7 @@ STATICCHECK_VERSION := v0.8.2
 # Debian packages. The race detector is what needs a C compiler; the product itself is built without one.
 OCR_PACKAGES := tesseract-ocr tesseract-ocr-eng tesseract-ocr-urd
 RUN_PACKAGES := ca-certificates curl $(OCR_PACKAGES)
-TEST_PACKAGES := ca-certificates gcc libc6-dev $(OCR_PACKAGES) libreoffice-writer libreoffice-calc libreoffice-impress
+TEST_PACKAGES := ca-certificates curl python3 gcc libc6-dev $(OCR_PACKAGES) libreoffice-writer libreoffice-calc libreoffice-impress
 EVAL_PACKAGES := $(TEST_PACKAGES) poppler-utils fonts-noto-core
 
 TOOLS := $(CURDIR)/.tools

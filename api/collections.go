@@ -32,19 +32,20 @@ func (s *Server) CreateCollection(ctx context.Context, request CreateCollectionR
 	c := storage.Collection{
 		Name:       b.Name,
 		Kind:       cmp.Or(storage.CollectionKind(b.Kind), storage.Protected),
-		Department: cmp.Or(b.Department, caller.Department, storage.DefaultDepartment),
+		Department: cmp.Or(b.Department, caller.Department(), storage.DefaultDepartment),
 		Window:     fingerprint.Dense,
 		CreatedAt:  time.Now().UTC().Truncate(time.Microsecond), // as it will be read back
 	}
 	if b.Density == Sparse {
 		c.Window = fingerprint.Sparse
 	}
-	if caller.Role != auth.Admin || !scope(ctx).Covers(c.Department) || c.Kind != storage.Protected && !scope(ctx).All() {
+	if !scope(ctx).Covers(c.Department) || c.Kind != storage.Protected && !scope(ctx).All() {
 		return nil, auth.ErrForbidden
 	}
 	if err := s.Registry.AddCollection(ctx, c); err != nil {
 		return nil, err
 	}
+	noteOf(ctx).about(c.Name)
 	stored, err := s.Registry.Collection(ctx, c.Name)
 	if err != nil {
 		return nil, err

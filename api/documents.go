@@ -61,6 +61,8 @@ func (s *Server) RegisterDocument(ctx context.Context, request RegisterDocumentR
 		return nil, err
 	}
 	s.metrics.registered(string(done.Outcome))
+	noteOf(ctx).of(int(max(requestSize(ctx), 0)), string(done.Outcome))
+	noteOf(ctx).about(string(done.Document))
 	if done.Document == "" {
 		return nil, &unregistered{done}
 	}
@@ -72,7 +74,7 @@ func (s *Server) RegisterDocument(ctx context.Context, request RegisterDocumentR
 	answer := RegisteredDocument{
 		ID: plain.ID, Title: plain.Title, Department: plain.Department, Classification: plain.Classification, Collection: plain.Collection,
 		Source: plain.Source, Version: plain.Version, Status: plain.Status, Reason: plain.Reason, Pages: plain.Pages, Characters: plain.Characters,
-		PublishedAt: plain.PublishedAt, CreatedAt: plain.CreatedAt, UpdatedAt: plain.UpdatedAt, Outcome: done.Outcome,
+		PublishedAt: plain.PublishedAt, CreatedAt: plain.CreatedAt, UpdatedAt: plain.UpdatedAt, Recipient: plain.Recipient, Outcome: done.Outcome,
 	}
 	if done.Outcome == "registered" {
 		return RegisterDocument201JSONResponse(answer), nil
@@ -83,7 +85,7 @@ func (s *Server) RegisterDocument(ctx context.Context, request RegisterDocumentR
 // uploadFields reads the fields that stand before the file, and finds the file.
 func uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipart.Part, error) {
 	u := Upload{Size: requestSize(ctx)}
-	u.Department, u.Collection = cmp.Or(auth.From(ctx).Department, storage.DefaultDepartment), storage.DefaultCollection
+	u.Department, u.Collection = cmp.Or(auth.From(ctx).Department(), storage.DefaultDepartment), storage.DefaultCollection
 	seen := map[string]bool{}
 	for {
 		part, err := nextPart(form)
@@ -260,6 +262,7 @@ func (s *Server) detail(ctx context.Context, id string) (DocumentDetail, error) 
 		ID: plain.ID, Title: plain.Title, Department: plain.Department, Classification: plain.Classification, Collection: plain.Collection,
 		Source: plain.Source, Version: plain.Version, Status: plain.Status, Reason: plain.Reason, Pages: plain.Pages, Characters: plain.Characters,
 		PublishedAt: plain.PublishedAt, CreatedAt: plain.CreatedAt, UpdatedAt: plain.UpdatedAt, Outdated: plain.Outdated,
+		Recipient: plain.Recipient, WithdrawnAt: plain.WithdrawnAt, WithdrawnReason: plain.WithdrawnReason,
 		Sources: make([]string, 0, len(sources)), Versions: make([]Version, 0, len(versions)),
 	}
 	for _, source := range sources {
@@ -292,7 +295,7 @@ func (s *Server) detail(ctx context.Context, id string) (DocumentDetail, error) 
 
 // PatchDocument implements PATCH /v1/documents/{id}.
 func (s *Server) PatchDocument(ctx context.Context, request PatchDocumentRequestObject) (PatchDocumentResponseObject, error) {
-	patch := storage.DocumentPatch{Title: request.Body.Title, Classification: request.Body.Classification, PublishedAt: request.Body.PublishedAt}
+	patch := storage.DocumentPatch{Title: request.Body.Title, Classification: request.Body.Classification, PublishedAt: request.Body.PublishedAt, Recipient: request.Body.Recipient}
 	if _, err := s.Registry.Patch(ctx, scope(ctx), storage.DocumentID(request.ID), patch); err != nil {
 		return nil, err
 	}
@@ -310,11 +313,19 @@ func (s *Server) DeleteDocument(ctx context.Context, request DeleteDocumentReque
 	if err != nil {
 		return nil, err
 	}
-	ctx = context.WithoutCancel(ctx)
-	if err := errors.Join(s.Index.Delete(ctx, ordinals), s.Pages.Delete(ctx, ordinals)); err != nil {
-		return nil, fmt.Errorf("delete fingerprints of a deleted document: %w", err)
+	if err := s.forget(ctx, ordinals); err != nil {
+		return nil, err
 	}
 	return DeleteDocument204Response{}, nil
+}
+
+// forget deletes the fingerprints of a document that is not looked for any more.
+func (s *Server) forget(ctx context.Context, ordinals []storage.Ordinal) error {
+	ctx = context.WithoutCancel(ctx)
+	if err := errors.Join(s.Index.Delete(ctx, ordinals), s.Pages.Delete(ctx, ordinals)); err != nil {
+		return fmt.Errorf("delete fingerprints of a document: %w", err)
+	}
+	return nil
 }
 
 // ReadPage implements GET /v1/documents/{id}/pages/{page}.
@@ -352,6 +363,6 @@ func (s *Server) toDocument(d storage.Document, newest storage.Version, source s
 		ID: string(d.ID), Title: d.Title, Department: d.Department, Classification: d.Classification, Collection: d.Collection,
 		Source: source, Version: d.Version, Status: Status(newest.Status), Reason: newest.Reason, Pages: len(newest.Pages),
 		Characters: newest.Characters(), PublishedAt: d.PublishedAt, CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt,
-		Outdated: s.Ingest.Outdated(newest),
+		Outdated: s.Ingest.Outdated(newest), Recipient: d.Recipient, WithdrawnAt: d.Withdrawn.At, WithdrawnReason: d.Withdrawn.Reason,
 	}
 }

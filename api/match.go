@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/sealprint/sealprint/api/auth"
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/match"
 	"github.com/sealprint/sealprint/fingerprint/page"
@@ -82,6 +83,7 @@ func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Ti
 	if explain {
 		answer.Explanation = toExplanation(report)
 	}
+	noteOf(ctx).of(len(what.text), string(answer.Verdict))
 	s.complete(ctx, &answer, start)
 	return answer, nil
 }
@@ -92,8 +94,32 @@ func (s *Server) complete(ctx context.Context, answer *MatchAnswer, start time.T
 	if scope(ctx).All() {
 		answer.Scope = []string{"*"}
 	}
+	for _, m := range answer.Matches {
+		noteOf(ctx).about(m.Document.ID)
+	}
+	if auth.From(ctx).OnlyMonitors() {
+		answer.redact()
+	}
 	answer.TookMs = milliseconds(time.Since(start))
 	s.metrics.matched(string(answer.Verdict), time.Since(start))
+}
+
+// redact leaves of what matched what a monitor may know: which document, of which department,
+// and how sure that is.
+func (a *MatchAnswer) redact() {
+	for i := range a.Matches {
+		m := &a.Matches[i]
+		m.Document = m.Document.redacted()
+		m.Passages, m.Reason = []Passage{}, ""
+	}
+	if a.Explanation.Nearest.Document.ID != "" {
+		a.Explanation.Nearest.Document = a.Explanation.Nearest.Document.redacted()
+		a.Explanation.Nearest.Lacks = ""
+	}
+}
+
+func (d MatchedDocument) redacted() MatchedDocument {
+	return MatchedDocument{ID: d.ID, Version: d.Version, Department: d.Department}
 }
 
 // lookAt answers a question about pictures.
@@ -133,6 +159,7 @@ func (s *Server) lookAt(ctx context.Context, what suspect, start, seenAt time.Ti
 		return MatchAnswer{}, err
 	}
 	answer.PendingPages = pending
+	noteOf(ctx).of(int(max(requestSize(ctx), 0)), string(answer.Verdict))
 	s.complete(ctx, &answer, start)
 	return answer, nil
 }
@@ -143,14 +170,9 @@ var precedence = []Verdict{
 	Verdict(match.Unreadable), Verdict(match.TooShort), Verdict(match.NoMatch),
 }
 
-// lookAtOne looks one picture up. As many are looked at as there are processors, since each
-// takes some dozens of megabytes for a while.
+// lookAtOne looks one picture up.
 func (s *Server) lookAtOne(ctx context.Context, p page.Picture, seenAt time.Time, suppressed, explain bool) (MatchAnswer, error) {
-	if err := s.looks.Acquire(ctx, 1); err != nil {
-		return MatchAnswer{}, err
-	}
-	defer s.looks.Release(1)
-	report, err := s.Matcher.MatchPicture(ctx, match.PictureQuery{Picture: p, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain})
+	report, err := s.lookAtPicture(ctx, match.PictureQuery{Picture: p, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain})
 	if err != nil {
 		return MatchAnswer{}, err
 	}
@@ -160,6 +182,16 @@ func (s *Server) lookAtOne(ctx context.Context, p page.Picture, seenAt time.Time
 		answer.Explanation = toExplanation(report)
 	}
 	return answer, nil
+}
+
+// lookAtPicture looks a picture up when it is its turn: as many are looked at as there are
+// processors, since each takes some dozens of megabytes for a while.
+func (s *Server) lookAtPicture(ctx context.Context, q match.PictureQuery) (*match.Report, error) {
+	if err := s.looks.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer s.looks.Release(1)
+	return s.Matcher.MatchPicture(ctx, q)
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -189,6 +221,7 @@ func (s *Server) Compare(ctx context.Context, request CompareRequestObject) (Com
 	answer := toAnswer(report, suspect{text: text})
 	answer.Explanation = toExplanation(report)
 	answer.Scope = []string{}
+	noteOf(ctx).of(len(text)+len(document), string(answer.Verdict))
 	answer.TookMs = milliseconds(time.Since(start))
 	return Compare200JSONResponse(answer), nil
 }

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"syscall"
 
 	"github.com/labstack/echo/v4"
 
@@ -79,6 +80,10 @@ func toProblem(err error) Problem {
 		return Problem{Type: "unauthenticated", Status: http.StatusUnauthorized, Title: "No valid API key", Detail: "Send a key as Authorization: Bearer KEY."}
 	case errors.Is(err, auth.ErrForbidden):
 		return Problem{Type: "forbidden", Status: http.StatusForbidden, Title: "Not allowed", Detail: "The key does not reach this."}
+	case errors.Is(err, storage.ErrFull), errors.Is(err, syscall.ENOSPC):
+		return Problem{Type: "full", Status: http.StatusInsufficientStorage, Title: "No room on the disk", Detail: "Nothing that was acknowledged is lost. Make room, and start the server again."}
+	case errors.Is(err, errAudit):
+		return Problem{Type: "audit", Status: http.StatusServiceUnavailable, Title: "Not recorded", Detail: "The audit log cannot be written. What cannot be recorded is not done."}
 	case errors.Is(err, storage.ErrNotFound):
 		return Problem{Type: "not-found", Status: http.StatusNotFound, Title: "Not found"}
 	case errors.Is(err, storage.ErrConflict):

@@ -40,6 +40,7 @@ func (s *Server) StartRegistration(ctx context.Context, request StartRegistratio
 	if err != nil {
 		return nil, err
 	}
+	noteOf(ctx).about(string(job.ID))
 	if !started {
 		return StartRegistration200JSONResponse(toRegistration(job)), nil
 	}

@@ -266,7 +266,9 @@ func TestHeartbeat(t *testing.T) {
 		s.closing, s.close = context.WithCancel(context.Background())
 		var told bytes.Buffer
 		done := make(chan error)
-		go func() { done <- s.follow(auth.With(t.Context(), auth.Principal{KeyID: "a"}), &told, "job_a", 0) }()
+		go func() {
+			done <- s.follow(auth.With(t.Context(), auth.Principal{ID: "a", Grants: []auth.Grant{{Role: auth.Admin}}}), &told, "job_a", 0)
+		}()
 		time.Sleep(10*eventHeartbeat + time.Second)
 		s.Close()
 		if err := <-done; err != nil {

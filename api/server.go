@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -25,6 +26,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/api/intake"
+	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/match"
 	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/storage"
@@ -134,15 +137,34 @@ type Ingest interface {
 	MaxFileBytes() int64
 }
 
+// Intake makes alerts of posts.
+type Intake interface {
+	// Known returns what was answered about a post before, if it was taken in; storage.ErrConflict
+	// if that had other content.
+	Known(ctx context.Context, id string, content []byte) (p storage.Post, known bool, err error)
+	// Take takes a post in, with its matches that are alerts.
+	Take(ctx context.Context, seen intake.Seen) (storage.Post, error)
+}
+
 // Config is what a server works with.
 type Config struct {
+	Key      *fingerprint.Key
 	Matcher  Matcher
 	Index    storage.Index // of texts
 	Pages    storage.Index // of layouts of pages
 	Registry storage.Registry
 	Ingest   Ingest
+	Intake   Intake
 	Upkeep   Upkeep
-	Log      *slog.Logger
+	Audit    Audit
+	// KeepGrams has the fingerprints of the texts of posts kept, for documents that are
+	// registered later.
+	KeepGrams bool
+	Webhooks  storage.Webhooks
+	// WebhookNetworks are those that webhooks may reach although they are not public.
+	WebhookNetworks []netip.Prefix
+	Wake            func() // whoever delivers events
+	Log             *slog.Logger
 }
 
 // Server answers the API. It implements http.Handler.
@@ -150,11 +172,15 @@ type Server struct {
 	Config
 	echo    *echo.Echo
 	spec    *openapi3.T
+	roles   map[*openapi3.Operation][]auth.Role // that may call it, beside administrators
 	metrics *metrics
 	texts   *semaphore.Weighted
 	looks   *semaphore.Weighted
-	closing context.Context // ends event streams
-	close   context.CancelFunc
+	// Of posts that come alone:
+	examining *semaphore.Weighted
+	postKey   []byte
+	closing   context.Context // ends event streams
+	close     context.CancelFunc
 }
 
 // NewServer makes a server. It does not listen yet.
@@ -163,16 +189,20 @@ func NewServer(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read openapi.yaml: %w", err)
 	}
-	s := &Server{Config: c, spec: spec, texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.NumCPU()))}
+	s := &Server{Config: c, spec: spec, texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.NumCPU())),
+		examining: semaphore.NewWeighted(atATime()), postKey: c.Key.Derive("content of posts", 32)}
 	s.closing, s.close = context.WithCancel(context.Background())
-	s.metrics = newMetrics(c.Registry, c.Index, c.Pages)
+	if s.roles, err = rolesOf(spec); err != nil {
+		return nil, fmt.Errorf("read openapi.yaml: %w", err)
+	}
+	s.metrics = newMetrics(c.Registry, c.Index, c.Pages, c.Webhooks)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.problem
 	// All of them run after routing, in this order.
 	e.Use(s.observe, s.recover, s.harden, s.guard)
 	e.GET("/", func(c echo.Context) error { return c.HTMLBlob(http.StatusOK, home) })
-	RegisterHandlersWithOptions(e, NewStrictHandler(s, nil), RegisterHandlersOptions{})
+	RegisterHandlersWithOptions(e, NewStrictHandler(s, []StrictMiddlewareFunc{s.audited}), RegisterHandlersOptions{})
 	s.echo = e
 	return s, nil
 }
@@ -194,6 +224,9 @@ func (s *Server) HTTPServer() *http.Server {
 // Close ends what would otherwise outlive a shutdown: event streams.
 func (s *Server) Close() { s.close() }
 
+// requestIDKey carries the id of the request.
+type requestIDKey struct{}
+
 // requestKey carries the HTTP request to handlers that stream its body.
 type requestKey struct{}
 
@@ -204,6 +237,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		start := time.Now()
 		id := storage.NewID("req")
 		c.Response().Header().Set("X-Request-Id", id)
+		c.SetRequest(c.Request().WithContext(context.WithValue(c.Request().Context(), requestIDKey{}, id)))
 		err := next(c)
 		if err != nil {
 			c.Error(err)
@@ -251,6 +285,9 @@ func (s *Server) harden(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Referrer-Policy", "no-referrer")
 		r := c.Request()
 		limit := int64(maxJSON)
+		if c.Path() == "/v1/posts" {
+			limit = maxPost
+		}
 		if mediaType(r) == "multipart/form-data" || strings.HasPrefix(mediaType(r), "image/") {
 			limit = s.Ingest.MaxFileBytes() + multipartOverhead
 		}
@@ -303,6 +340,9 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 			if err != nil {
 				return err
 			}
+			if principal = principal.As(s.roles[operation]...); len(principal.Grants) == 0 {
+				return auth.ErrForbidden
+			}
 			c.SetRequest(c.Request().WithContext(auth.With(c.Request().Context(), principal)))
 		}
 		if err := s.validate(c, operation, item); err != nil {
@@ -310,6 +350,31 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+// rolesOf reads who may call each operation.
+func rolesOf(spec *openapi3.T) (map[*openapi3.Operation][]auth.Role, error) {
+	roles := map[*openapi3.Operation][]auth.Role{}
+	for _, item := range spec.Paths.Map() {
+		for _, operation := range item.Operations() {
+			if operation.Security != nil && len(*operation.Security) == 0 {
+				continue // everybody
+			}
+			names, ok := operation.Extensions["x-roles"].([]any)
+			if !ok {
+				return nil, fmt.Errorf("operation %s does not say who may call it", operation.OperationID)
+			}
+			roles[operation] = nil
+			for _, name := range names {
+				role, _ := name.(string)
+				if !auth.Role(role).Valid() {
+					return nil, fmt.Errorf("operation %s is for %v, which is no role", operation.OperationID, name)
+				}
+				roles[operation] = append(roles[operation], auth.Role(role))
+			}
+		}
+	}
+	return roles, nil
 }
 
 // operation finds what the specification says about the route of a request.

@@ -121,11 +121,13 @@ type metrics struct {
 	registry  *prometheus.Registry
 	requests  *prometheus.HistogramVec
 	matches   *prometheus.CounterVec
+	posts     *prometheus.CounterVec
+	attempts  *prometheus.CounterVec
 	matchTime prometheus.Histogram
 	documents *prometheus.CounterVec
 }
 
-func newMetrics(registry storage.Registry, index, pages storage.Index) *metrics {
+func newMetrics(registry storage.Registry, index, pages storage.Index, webhooks storage.Webhooks) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -135,6 +137,12 @@ func newMetrics(registry storage.Registry, index, pages storage.Index) *metrics 
 		matches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sealprint_matches_total", Help: "Look-ups by verdict.",
 		}, []string{"verdict"}),
+		posts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sealprint_posts_total", Help: "Posts that were taken in, by verdict.",
+		}, []string{"verdict"}),
+		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sealprint_webhook_attempts_total", Help: "Attempts to deliver webhooks, by result: delivered, failed, disabled.",
+		}, []string{"result"}),
 		matchTime: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sealprint_match_duration_seconds", Help: "Duration of look-ups.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .1, .5, 1, 5, 15},
@@ -169,11 +177,15 @@ func newMetrics(registry storage.Registry, index, pages storage.Index) *metrics 
 	}
 	postings := func(s storage.IndexStats) int64 { return s.Postings }
 	bytes := func(s storage.IndexStats) int64 { return s.Bytes }
-	m.registry.MustRegister(m.requests, m.matches, m.matchTime, m.documents, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.requests, m.matches, m.posts, m.attempts, m.matchTime, m.documents, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		ofRegistry("sealprint_documents", "Registered documents.", func(s storage.RegistryStats) int64 { return int64(s.Documents) }),
 		ofRegistry("sealprint_drawings", "Pages, and pictures on pages, that are known by their look.", func(s storage.RegistryStats) int64 { return s.Drawings }),
 		ofRegistry("sealprint_undrawn_versions", "Versions of documents whose pages are to be drawn.", func(s storage.RegistryStats) int64 { return s.Undrawn }),
+		gauge("sealprint_webhook_backlog", "Deliveries of webhooks that wait.", func(ctx context.Context) (float64, error) {
+			pending, _, err := webhooks.Backlog(ctx)
+			return float64(pending), err
+		}),
 		ofIndex(index, "sealprint_index_postings", "Stored fingerprints.", postings),
 		ofIndex(index, "sealprint_index_bytes", "The index on disk.", bytes),
 		ofIndex(pages, "sealprint_pages_postings", "Stored fingerprints of layouts of pages.", postings),

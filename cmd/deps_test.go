@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"fingerprint/pdq":             {"fingerprint/page"},
 	"storage":                     {"fingerprint"},
 	"storage/storagetest":         {"fingerprint", "storage"},
+	"storage/audit":               {"fingerprint", "storage"},
 	"storage/index":               {"fingerprint", "storage"},
 	"storage/registry":            {"fingerprint", "fingerprint/pdq", "storage"},
 	"storage/backup":              {"fingerprint", "storage", "storage/index", "storage/registry"},
@@ -28,40 +29,45 @@ var mayImport = map[string][]string{
 	"ingest/source":               {"ingest"},
 	"ingest/source/sourcetest":    {},
 	"ingest/extract":              {"fingerprint", "fingerprint/page", "ingest"},
-	"api":                         {"api/auth", "fingerprint", "fingerprint/match", "fingerprint/page", "storage"},
+	"api":                         {"api/auth", "api/intake", "api/webhook", "fingerprint", "fingerprint/match", "fingerprint/page", "storage", "storage/audit"},
 	"api/auth":                    {"storage"},
 	"api/client":                  {},
+	"api/intake":                  {"fingerprint", "fingerprint/match", "storage"},
+	"api/webhook":                 {"storage"},
 }
 
 // modules are the libraries that the product is built of, each where it may be
 // imported.
 var modules = map[string][]string{
-	"github.com/cenkalti/backoff/v5":      {"ingest", "api/client", "cmd/sealprint"},       // retries with pauses
-	"github.com/cespare/xxhash/v2":        {"fingerprint", "storage/index"},                // grams, checksums
-	"github.com/dchest/siphash":           {"fingerprint"},                                 // the keyed function
-	"github.com/gabriel-vasile/mimetype":  {"ingest/extract"},                              // types by content
-	"github.com/getkin/kin-openapi":       {"api"},                                         // requests against openapi.yaml
-	"github.com/jhillyerd/enmime/v2":      {"ingest/extract"},                              // mail
-	"github.com/klippa-app/go-pdfium":     {"ingest/extract"},                              // PDFium, in WebAssembly
-	"github.com/labstack/echo/v4":         {"api"},                                         // HTTP
-	"github.com/ledongthuc/pdf":           {"ingest/extract"},                              // PDF
-	"github.com/minio/minio-go/v7":        {"ingest/source", "ingest/source/sourcetest"},   // S3
-	"github.com/oapi-codegen/runtime":     {"api", "api/client"},                           // what generated code needs
-	"github.com/prometheus/client_golang": {"api"},                                         // metrics
-	"github.com/schollz/progressbar/v3":   {"cmd/sealprint"},                               // the bar
-	"github.com/spf13/cobra":              {"cmd/sealprint"},                               // the command line
-	"github.com/richardlehane/mscfb":      {"ingest/extract"},                              // OLE2
-	"github.com/tetratelabs/wazero":       {"ingest/extract"},                              // the machine of PDFium
-	"github.com/xuri/excelize/v2":         {"ingest/extract"},                              // spreadsheets
-	"go.yaml.in/yaml/v3":                  {"cmd/sealprint"},                               // the settings
-	"golang.org/x/image":                  {"ingest/extract", "fingerprint/page/pagetest"}, // TIFF, WebP, BMP; a font
-	"golang.org/x/net":                    {"ingest/extract"},                              // HTML
-	"golang.org/x/sync":                   {"api", "ingest"},                               // weighted semaphores
-	"golang.org/x/sys":                    {"ingest", "ingest/extract", "storage/index"},   // memory files, limits, mmap
-	"golang.org/x/term":                   {"cmd/sealprint"},                               // is it a terminal
-	"golang.org/x/text":                   {"fingerprint", "ingest/extract"},               // Unicode, legacy encodings
-	"golang.org/x/time":                   {"storage/index"},                               // the pace of merges
-	"modernc.org/sqlite":                  {"storage/registry"},                            // SQL
+	"code.dny.dev/ssrf":                                        {"api/webhook"},                                 // addresses that are not public
+	"github.com/cenkalti/backoff/v5":                           {"ingest", "api/client", "cmd/sealprint"},       // retries with pauses
+	"github.com/cespare/xxhash/v2":                             {"fingerprint", "storage/index"},                // grams, checksums
+	"github.com/dchest/siphash":                                {"fingerprint"},                                 // the keyed function
+	"github.com/gabriel-vasile/mimetype":                       {"ingest/extract"},                              // types by content
+	"github.com/getkin/kin-openapi":                            {"api"},                                         // requests against openapi.yaml
+	"github.com/jhillyerd/enmime/v2":                           {"ingest/extract"},                              // mail
+	"github.com/klippa-app/go-pdfium":                          {"ingest/extract"},                              // PDFium, in WebAssembly
+	"github.com/labstack/echo/v4":                              {"api"},                                         // HTTP
+	"github.com/ledongthuc/pdf":                                {"ingest/extract"},                              // PDF
+	"github.com/minio/minio-go/v7":                             {"ingest/source", "ingest/source/sourcetest"},   // S3
+	"github.com/oapi-codegen/runtime":                          {"api", "api/client"},                           // what generated code needs
+	"github.com/prometheus/client_golang":                      {"api"},                                         // metrics
+	"github.com/schollz/progressbar/v3":                        {"cmd/sealprint"},                               // the bar
+	"github.com/spf13/cobra":                                   {"cmd/sealprint"},                               // the command line
+	"github.com/spf13/pflag":                                   {"cmd/sealprint"},                               // its flags
+	"github.com/standard-webhooks/standard-webhooks/libraries": {"api/webhook", "api/client"},                   // signatures
+	"github.com/richardlehane/mscfb":                           {"ingest/extract"},                              // OLE2
+	"github.com/tetratelabs/wazero":                            {"ingest/extract"},                              // the machine of PDFium
+	"github.com/xuri/excelize/v2":                              {"ingest/extract"},                              // spreadsheets
+	"go.yaml.in/yaml/v3":                                       {"cmd/sealprint"},                               // the settings
+	"golang.org/x/image":                                       {"ingest/extract", "fingerprint/page/pagetest"}, // TIFF, WebP, BMP; a font
+	"golang.org/x/net":                                         {"ingest/extract"},                              // HTML
+	"golang.org/x/sync":                                        {"api", "ingest"},                               // weighted semaphores
+	"golang.org/x/sys":                                         {"ingest", "ingest/extract", "storage/index"},   // memory files, limits, mmap
+	"golang.org/x/term":                                        {"cmd/sealprint"},                               // is it a terminal
+	"golang.org/x/text":                                        {"fingerprint", "ingest/extract"},               // Unicode, legacy encodings
+	"golang.org/x/time":                                        {"storage/index"},                               // the pace of merges
+	"modernc.org/sqlite":                                       {"storage/registry"},                            // SQL
 }
 
 // TestImports holds the import directions and the list of libraries.

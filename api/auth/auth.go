@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,28 +20,79 @@ import (
 // Role says what a caller may do.
 type Role string
 
-// The roles.
+// The roles. What each may call stands with the operations in openapi.yaml.
 const (
-	Admin Role = "admin" // everything
+	Admin     Role = "admin"     // everything
+	Registrar Role = "registrar" // registers and releases
+	Analyst   Role = "analyst"   // looks up, reads evidence, decides on alerts
+	Monitor   Role = "monitor"   // looks up and posts, and sees ids and departments only
+	Auditor   Role = "auditor"   // reads the audit log
 )
 
-// Principal is an authenticated caller.
-type Principal struct {
-	KeyID      string
+// Valid reports whether there is such a role.
+func (r Role) Valid() bool {
+	return slices.Contains([]Role{Admin, Registrar, Analyst, Monitor, Auditor}, r)
+}
+
+// Grant is a role in a branch of the department tree.
+type Grant struct {
 	Role       Role
 	Department string // empty: all
 }
 
-// Scope is the part of the department tree that the principal reaches. The zero
-// Principal is nobody and reaches nothing.
-func (p Principal) Scope() storage.Scope {
-	switch {
-	case p.KeyID == "":
-		return storage.Scope{}
-	case p.Department == "":
-		return storage.Everywhere()
+// Principal is an authenticated caller. The zero Principal is nobody.
+type Principal struct {
+	ID     string // of the key, or the subject of a token
+	Grants []Grant
+}
+
+// As returns the principal with those of its grants that are of the roles, or of an
+// administrator.
+func (p Principal) As(roles ...Role) Principal {
+	as := Principal{ID: p.ID}
+	for _, g := range p.Grants {
+		if g.Role == Admin || slices.Contains(roles, g.Role) {
+			as.Grants = append(as.Grants, g)
+		}
 	}
-	return storage.Branches(p.Department)
+	return as
+}
+
+// Scope is the part of the department tree that the principal reaches; nobody reaches
+// nothing.
+func (p Principal) Scope() storage.Scope {
+	var branches []string
+	for _, g := range p.Grants {
+		if g.Department == "" {
+			return storage.Everywhere()
+		}
+		if !slices.Contains(branches, g.Department) {
+			branches = append(branches, g.Department)
+		}
+	}
+	return storage.Branches(branches...)
+}
+
+// Department is the principal's own, if it has just one; else empty.
+func (p Principal) Department() string {
+	if branches := p.Scope().Departments(); len(branches) == 1 {
+		return branches[0]
+	}
+	return ""
+}
+
+// Role is the role that the principal acts in: that of its first grant.
+func (p Principal) Role() Role {
+	if len(p.Grants) == 0 {
+		return ""
+	}
+	return p.Grants[0].Role
+}
+
+// OnlyMonitors reports whether all that the principal may see are ids, departments and
+// scores.
+func (p Principal) OnlyMonitors() bool {
+	return !slices.ContainsFunc(p.Grants, func(g Grant) bool { return g.Role != Monitor })
 }
 
 // The kinds of error.
@@ -136,8 +188,10 @@ func Authenticate(ctx context.Context, keys Keys, key string) (Principal, error)
 		return Principal{}, fmt.Errorf("look up API key: %w", err)
 	case subtle.ConstantTimeCompare(record.SecretHash, hash(key)) != 1 || !record.RevokedAt.IsZero():
 		return Principal{}, ErrUnauthenticated
+	case !record.ExpiresAt.IsZero() && !time.Now().Before(record.ExpiresAt):
+		return Principal{}, ErrUnauthenticated
 	}
-	return Principal{KeyID: record.ID, Role: Role(record.Role), Department: record.Department}, nil
+	return Principal{ID: record.ID, Grants: []Grant{{Role(record.Role), record.Department}}}, nil
 }
 
 type contextKey struct{}

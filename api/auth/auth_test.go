@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func TestKey(t *testing.T) {
 	key, record := NewKey(Admin, "finance", now)
 	keys := ring{record.ID: record}
 	p, err := Authenticate(ctx, keys, key)
-	if err != nil || p != (Principal{KeyID: record.ID, Role: Admin, Department: "finance"}) {
+	if err != nil || !reflect.DeepEqual(p, Principal{ID: record.ID, Grants: []Grant{{Admin, "finance"}}}) {
 		t.Fatalf("%v %+v", err, p)
 	}
 	if record.CreatedAt != now.UTC() || strings.Contains(string(record.SecretHash), key) || !strings.HasPrefix(key, "sealprint_") {
@@ -48,7 +49,7 @@ func TestKey(t *testing.T) {
 	}
 	refused := func(key string) {
 		t.Helper()
-		if p, err := Authenticate(ctx, keys, key); !errors.Is(err, ErrUnauthenticated) || p != (Principal{}) {
+		if p, err := Authenticate(ctx, keys, key); !errors.Is(err, ErrUnauthenticated) || p.ID != "" || p.Grants != nil {
 			t.Errorf("%q: %v %+v", key, err, p)
 		}
 		if _, err := Authenticate(ctx, broken{}, key); !errors.Is(err, ErrUnauthenticated) && !errors.Is(err, storage.ErrClosed) {
@@ -71,6 +72,10 @@ func TestKey(t *testing.T) {
 	if _, err := Authenticate(ctx, broken{}, key); !errors.Is(err, storage.ErrClosed) || errors.Is(err, ErrUnauthenticated) {
 		t.Errorf("a store that fails is no wrong key: %v", err)
 	}
+	expired := record
+	expired.ExpiresAt = time.Now()
+	keys[record.ID] = expired
+	refused(key)
 	record.RevokedAt = now
 	keys[record.ID] = record
 	refused(key)
@@ -88,19 +93,30 @@ func TestKeysDiffer(t *testing.T) {
 	}
 }
 
-// TestScope: a principal reaches its branch, and nobody reaches nothing.
+// TestScope: a principal reaches the branches of its grants, in the roles that are asked
+// for, and nobody reaches nothing.
 func TestScope(t *testing.T) {
 	nobody := From(context.Background())
-	if nobody != (Principal{}) || nobody.Scope().All() || nobody.Scope().Covers("default") || nobody.Scope().Covers("") {
+	if nobody.ID != "" || nobody.Scope().All() || nobody.Scope().Covers("default") || nobody.Scope().Covers("") || nobody.Department() != "" || nobody.Role() != "" {
 		t.Error("nobody reaches something")
 	}
-	if !(Principal{KeyID: "a"}).Scope().All() {
-		t.Error("a key of no department does not reach all")
-	}
-	ctx := With(context.Background(), Principal{KeyID: "a", Department: "finance"})
-	for department, covered := range map[string]bool{"finance": true, "finance/x": true, "financial": false, "": false, "x/finance": false} {
-		if From(ctx).Scope().Covers(department) != covered {
-			t.Errorf("%q: %v", department, !covered)
+	p := From(With(context.Background(), Principal{ID: "k", Grants: []Grant{{Analyst, "finance"}, {Registrar, "foreign"}, {Monitor, ""}}}))
+	for _, test := range []struct {
+		roles  []Role
+		covers string
+		want   bool
+	}{
+		{[]Role{Analyst}, "finance/budget", true}, {[]Role{Analyst}, "foreign", false}, {[]Role{Registrar}, "finance", false},
+		{[]Role{Analyst, Registrar}, "foreign", true}, {[]Role{Analyst, Registrar}, "law", false}, {[]Role{Monitor}, "law", true}, {nil, "finance", false},
+	} {
+		if got := p.As(test.roles...).Scope().Covers(test.covers); got != test.want {
+			t.Errorf("as %v it covers %s: %v", test.roles, test.covers, got)
 		}
+	}
+	if as := p.As(Analyst); as.Department() != "finance" || as.Role() != Analyst || as.OnlyMonitors() || !p.As(Monitor).OnlyMonitors() || p.As(Monitor).Department() != "" {
+		t.Errorf("%+v", as)
+	}
+	if admin := (Principal{ID: "k", Grants: []Grant{{Admin, "law"}}}).As(Analyst); !admin.Scope().Covers("law") || admin.OnlyMonitors() {
+		t.Errorf("an administrator may not: %+v", admin)
 	}
 }

@@ -9,6 +9,93 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for AlertChannel.
+const (
+	AlertChannelImage AlertChannel = "image"
+	AlertChannelOcr   AlertChannel = "ocr"
+	AlertChannelPage  AlertChannel = "page"
+	AlertChannelText  AlertChannel = "text"
+)
+
+// Valid indicates whether the value is a known member of the AlertChannel enum.
+func (e AlertChannel) Valid() bool {
+	switch e {
+	case AlertChannelImage:
+		return true
+	case AlertChannelOcr:
+		return true
+	case AlertChannelPage:
+		return true
+	case AlertChannelText:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlertDetailChannel.
+const (
+	AlertDetailChannelImage AlertDetailChannel = "image"
+	AlertDetailChannelOcr   AlertDetailChannel = "ocr"
+	AlertDetailChannelPage  AlertDetailChannel = "page"
+	AlertDetailChannelText  AlertDetailChannel = "text"
+)
+
+// Valid indicates whether the value is a known member of the AlertDetailChannel enum.
+func (e AlertDetailChannel) Valid() bool {
+	switch e {
+	case AlertDetailChannelImage:
+		return true
+	case AlertDetailChannelOcr:
+		return true
+	case AlertDetailChannelPage:
+		return true
+	case AlertDetailChannelText:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AlertState.
+const (
+	AlertStateAuthorized      AlertState = "authorized"
+	AlertStateBoilerplate     AlertState = "boilerplate"
+	AlertStateConfirmed       AlertState = "confirmed"
+	AlertStateDuplicate       AlertState = "duplicate"
+	AlertStateFalseMatch      AlertState = "false_match"
+	AlertStateLegalReview     AlertState = "legal_review"
+	AlertStateNew             AlertState = "new"
+	AlertStatePublicQuotation AlertState = "public_quotation"
+	AlertStateTriage          AlertState = "triage"
+)
+
+// Valid indicates whether the value is a known member of the AlertState enum.
+func (e AlertState) Valid() bool {
+	switch e {
+	case AlertStateAuthorized:
+		return true
+	case AlertStateBoilerplate:
+		return true
+	case AlertStateConfirmed:
+		return true
+	case AlertStateDuplicate:
+		return true
+	case AlertStateFalseMatch:
+		return true
+	case AlertStateLegalReview:
+		return true
+	case AlertStateNew:
+		return true
+	case AlertStatePublicQuotation:
+		return true
+	case AlertStateTriage:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CollectionKind.
 const (
 	CollectionKindBoilerplate CollectionKind = "boilerplate"
@@ -195,6 +282,51 @@ func (e RegistrationState) Valid() bool {
 	}
 }
 
+// Defines values for ReleaseKind.
+const (
+	ReleaseKindAuthorized ReleaseKind = "authorized"
+	ReleaseKindExcluded   ReleaseKind = "excluded"
+)
+
+// Valid indicates whether the value is a known member of the ReleaseKind enum.
+func (e ReleaseKind) Valid() bool {
+	switch e {
+	case ReleaseKindAuthorized:
+		return true
+	case ReleaseKindExcluded:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Role.
+const (
+	Admin     Role = "admin"
+	Analyst   Role = "analyst"
+	Auditor   Role = "auditor"
+	Monitor   Role = "monitor"
+	Registrar Role = "registrar"
+)
+
+// Valid indicates whether the value is a known member of the Role enum.
+func (e Role) Valid() bool {
+	switch e {
+	case Admin:
+		return true
+	case Analyst:
+		return true
+	case Auditor:
+		return true
+	case Monitor:
+		return true
+	case Registrar:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Status.
 const (
 	StatusDamaged     Status = "damaged"
@@ -279,6 +411,184 @@ type Agreement struct {
 	Page float64 `json:"page,omitempty,omitzero"`
 }
 
+// Alert All posts that show the same part of a document, for the department that answers for it.
+type Alert struct {
+	Channel          AlertChannel  `json:"channel"`
+	CreatedAt        time.Time     `json:"created_at"`
+	Department       string        `json:"department"`
+	Document         AlertDocument `json:"document"`
+	ExpectedByChance float64       `json:"expected_by_chance"`
+	FirstSeenAt      time.Time     `json:"first_seen_at"`
+
+	// Flood So many parts of the document were posted that this alert counts all that follow.
+	Flood      bool      `json:"flood"`
+	ID         string    `json:"id"`
+	LastSeenAt time.Time `json:"last_seen_at"`
+
+	// Late The document was registered after the first post was seen.
+	Late              bool `json:"late"`
+	MatchedCharacters int  `json:"matched_characters"`
+
+	// Posts How many there were.
+	Posts int `json:"posts"`
+
+	// Regions Where in the document, over all posts.
+	Regions   []PageSpan `json:"regions,omitempty,omitzero"`
+	Score     float64    `json:"score"`
+	State     AlertState `json:"state"`
+	UpdatedAt time.Time  `json:"updated_at"`
+}
+
+// AlertChannel defines model for Alert.Channel.
+type AlertChannel string
+
+// AlertChange defines model for AlertChange.
+type AlertChange struct {
+	// Actor Id of the key.
+	Actor  string     `json:"actor"`
+	At     time.Time  `json:"at"`
+	From   AlertState `json:"from"`
+	Reason string     `json:"reason"`
+
+	// ReleaseID The exclusion that was made with it.
+	ReleaseID string     `json:"release_id,omitempty,omitzero"`
+	To        AlertState `json:"to"`
+}
+
+// AlertDetail defines model for AlertDetail.
+type AlertDetail struct {
+	Channel          AlertDetailChannel `json:"channel"`
+	CreatedAt        time.Time          `json:"created_at"`
+	Department       string             `json:"department"`
+	Document         AlertDocument      `json:"document"`
+	ExpectedByChance float64            `json:"expected_by_chance"`
+	FirstSeenAt      time.Time          `json:"first_seen_at"`
+
+	// Flood So many parts of the document were posted that this alert counts all that follow.
+	Flood      bool          `json:"flood"`
+	History    []AlertChange `json:"history"`
+	ID         string        `json:"id"`
+	LastSeenAt time.Time     `json:"last_seen_at"`
+
+	// Late The document was registered after the first post was seen.
+	Late              bool        `json:"late"`
+	MatchedCharacters int         `json:"matched_characters"`
+	NewestPosts       []AlertPost `json:"newest_posts"`
+
+	// Posts How many there were.
+	Posts int `json:"posts"`
+
+	// Regions Where in the document, over all posts.
+	Regions   []PageSpan `json:"regions,omitempty,omitzero"`
+	Score     float64    `json:"score"`
+	State     AlertState `json:"state"`
+	UpdatedAt time.Time  `json:"updated_at"`
+}
+
+// AlertDetailChannel defines model for AlertDetail.Channel.
+type AlertDetailChannel string
+
+// AlertDocument defines model for AlertDocument.
+type AlertDocument struct {
+	Classification string `json:"classification"`
+	ID             string `json:"id"`
+
+	// Title Empty if the document is not registered any more.
+	Title   string `json:"title"`
+	Version int    `json:"version"`
+}
+
+// AlertList defines model for AlertList.
+type AlertList struct {
+	Items []Alert `json:"items"`
+
+	// NextCursor Empty at the end.
+	NextCursor string `json:"next_cursor"`
+}
+
+// AlertPassage defines model for AlertPassage.
+type AlertPassage struct {
+	// Document `start` and `end`: code points of the page's extracted text. Where a page was found by its look, instead, the part of the page that is seen, in shares of
+	// its width and height; of an office file it is a page of the file as it is printed, and the part says so.
+	Document DocumentSpan `json:"document"`
+
+	// Medium Which of the media, from 1; the text without it.
+	Medium int `json:"medium,omitempty,omitzero"`
+
+	// Query `start` and `end`: code points of the submitted text, or of the named page of a submitted file. Of a picture, instead, a box around what matched, in
+	// shares of its width and height; `page` is which of several pictures in one file.
+	Query      QuerySpan `json:"query"`
+	Similarity float64   `json:"similarity"`
+}
+
+// AlertPost defines model for AlertPost.
+type AlertPost struct {
+	ID       string         `json:"id"`
+	Passages []AlertPassage `json:"passages"`
+	Score    float64        `json:"score"`
+	SeenAt   time.Time      `json:"seen_at"`
+	Thread   string         `json:"thread,omitempty,omitzero"`
+}
+
+// AlertState defines model for AlertState.
+type AlertState string
+
+// Attempt defines model for Attempt.
+type Attempt struct {
+	At time.Time `json:"at"`
+
+	// Error Empty if it was delivered.
+	Error   string `json:"error,omitempty,omitzero"`
+	EventID string `json:"event_id"`
+	Number  int    `json:"number"`
+
+	// Status Of HTTP, if there was an answer.
+	Status int     `json:"status,omitempty,omitzero"`
+	TookMs float64 `json:"took_ms"`
+}
+
+// AttemptList defines model for AttemptList.
+type AttemptList struct {
+	Items []Attempt `json:"items"`
+
+	// NextCursor Empty at the end.
+	NextCursor string `json:"next_cursor"`
+}
+
+// AuditList defines model for AuditList.
+type AuditList struct {
+	Items []AuditRecord `json:"items"`
+
+	// NextCursor Empty at the end.
+	NextCursor string `json:"next_cursor"`
+}
+
+// AuditRecord One thing that somebody did, without content.
+type AuditRecord struct {
+	Action     string    `json:"action"`
+	At         time.Time `json:"at"`
+	Count      int       `json:"count,omitempty,omitzero"`
+	Department string    `json:"department,omitempty,omitzero"`
+	Outcome    string    `json:"outcome"`
+	Principal  string    `json:"principal"`
+	Purpose    string    `json:"purpose,omitempty,omitzero"`
+	RequestID  string    `json:"request_id,omitempty,omitzero"`
+	Role       string    `json:"role,omitempty,omitzero"`
+	Sequence   int64     `json:"sequence"`
+	Size       int64     `json:"size,omitempty,omitzero"`
+	Targets    []string  `json:"targets,omitempty,omitzero"`
+}
+
+// AuditReport defines model for AuditReport.
+type AuditReport struct {
+	// Checkpoint The signed head of the log, a line to keep elsewhere.
+	Checkpoint string `json:"checkpoint"`
+
+	// Problems What is not as it was written. Empty: the log is whole.
+	Problems []string `json:"problems"`
+	Records  int64    `json:"records"`
+}
+
 // BatchLine defines model for BatchLine.
 type BatchLine struct {
 	// ID Echoed.
@@ -342,6 +652,14 @@ type Density string
 // Examples: finance/budget-wing
 type Department = string
 
+// DispositionRequest defines model for DispositionRequest.
+type DispositionRequest struct {
+	ExcludeUntil time.Time  `json:"exclude_until,omitempty,omitzero"`
+	From         AlertState `json:"from,omitempty,omitzero"`
+	Reason       Reason     `json:"reason"`
+	State        AlertState `json:"state"`
+}
+
 // Document defines model for Document.
 type Document struct {
 	// Characters Normalized characters.
@@ -357,13 +675,18 @@ type Document struct {
 	Pages       int       `json:"pages"`
 	PublishedAt time.Time `json:"published_at,omitempty,omitzero"`
 	Reason      string    `json:"reason,omitempty,omitzero"`
-	Source      string    `json:"source"`
+
+	// Recipient The department that alerts go to, if not the document's own.
+	Recipient string `json:"recipient,omitempty,omitzero"`
+	Source    string `json:"source"`
 
 	// Status How a file was read.
-	Status    Status    `json:"status"`
-	Title     string    `json:"title"`
-	UpdatedAt time.Time `json:"updated_at"`
-	Version   int       `json:"version"`
+	Status          Status    `json:"status"`
+	Title           string    `json:"title"`
+	UpdatedAt       time.Time `json:"updated_at"`
+	Version         int       `json:"version"`
+	WithdrawnAt     time.Time `json:"withdrawn_at,omitempty,omitzero"`
+	WithdrawnReason string    `json:"withdrawn_reason,omitempty,omitzero"`
 }
 
 // DocumentDetail defines model for DocumentDetail.
@@ -381,15 +704,20 @@ type DocumentDetail struct {
 	Pages       int       `json:"pages"`
 	PublishedAt time.Time `json:"published_at,omitempty,omitzero"`
 	Reason      string    `json:"reason,omitempty,omitzero"`
-	Source      string    `json:"source"`
-	Sources     []string  `json:"sources"`
+
+	// Recipient The department that alerts go to, if not the document's own.
+	Recipient string   `json:"recipient,omitempty,omitzero"`
+	Source    string   `json:"source"`
+	Sources   []string `json:"sources"`
 
 	// Status How a file was read.
-	Status    Status    `json:"status"`
-	Title     string    `json:"title"`
-	UpdatedAt time.Time `json:"updated_at"`
-	Version   int       `json:"version"`
-	Versions  []Version `json:"versions"`
+	Status          Status    `json:"status"`
+	Title           string    `json:"title"`
+	UpdatedAt       time.Time `json:"updated_at"`
+	Version         int       `json:"version"`
+	Versions        []Version `json:"versions"`
+	WithdrawnAt     time.Time `json:"withdrawn_at,omitempty,omitzero"`
+	WithdrawnReason string    `json:"withdrawn_reason,omitempty,omitzero"`
 }
 
 // DocumentList defines model for DocumentList.
@@ -427,6 +755,9 @@ type Dropped struct {
 
 // DroppedReason defines model for Dropped.Reason.
 type DroppedReason string
+
+// EventTypes defines model for EventTypes.
+type EventTypes = []string
 
 // Explanation How the answer came about.
 type Explanation struct {
@@ -540,6 +871,31 @@ type IndexStats struct {
 	Version   string `json:"version"`
 }
 
+// Key defines model for Key.
+type Key struct {
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by,omitempty,omitzero"`
+
+	// Department And all below it; `*`: all.
+	Department string    `json:"department"`
+	ExpiresAt  time.Time `json:"expires_at,omitempty,omitzero"`
+	ID         string    `json:"id"`
+	Label      string    `json:"label"`
+	RevokedAt  time.Time `json:"revoked_at,omitempty,omitzero"`
+
+	// Role `admin` may do everything; `registrar` registers and releases; `analyst` looks up, reads evidence and decides on alerts; `monitor` looks up and posts,
+	// and sees ids, departments and scores only; `auditor` reads the audit log.
+	Role Role `json:"role"`
+}
+
+// KeyList defines model for KeyList.
+type KeyList struct {
+	Items []Key `json:"items"`
+
+	// NextCursor Empty at the end.
+	NextCursor string `json:"next_cursor"`
+}
+
 // Match defines model for Match.
 type Match struct {
 	// Agreement How well a picture and a document agree, in each way in which they were compared, from 0 to 1.
@@ -624,6 +980,13 @@ type MatchedDocument struct {
 	Version        int    `json:"version"`
 }
 
+// Medium defines model for Medium.
+type Medium struct {
+	// ContentType What the pipeline takes it for; it is read as what it is.
+	ContentType string `json:"content_type"`
+	Data        []byte `json:"data"`
+}
+
 // Name defines model for Name.
 type Name = string
 
@@ -635,6 +998,40 @@ type Nearest struct {
 	// Lacks What it lacked.
 	Lacks             string `json:"lacks"`
 	MatchedCharacters int    `json:"matched_characters"`
+}
+
+// NewKey defines model for NewKey.
+type NewKey struct {
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by,omitempty,omitzero"`
+
+	// Department And all below it; `*`: all.
+	Department string    `json:"department"`
+	ExpiresAt  time.Time `json:"expires_at,omitempty,omitzero"`
+	ID         string    `json:"id"`
+	Key        string    `json:"key"`
+	Label      string    `json:"label"`
+	RevokedAt  time.Time `json:"revoked_at,omitempty,omitzero"`
+
+	// Role `admin` may do everything; `registrar` registers and releases; `analyst` looks up, reads evidence and decides on alerts; `monitor` looks up and posts,
+	// and sees ids, departments and scores only; `auditor` reads the audit log.
+	Role Role `json:"role"`
+}
+
+// NewWebhook defines model for NewWebhook.
+type NewWebhook struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Department And all below it; `*`: all.
+	Department string `json:"department"`
+
+	// Disabled Why nothing is sent any more.
+	Disabled string   `json:"disabled,omitempty,omitzero"`
+	Events   []string `json:"events"`
+	ID       string   `json:"id"`
+	Paused   bool     `json:"paused"`
+	Secret   string   `json:"secret"`
+	URL      string   `json:"url"`
 }
 
 // Obfuscation How the text was disguised, if it was.
@@ -671,6 +1068,16 @@ type Outcomes struct {
 	Updated    int `json:"updated"`
 }
 
+// PageNumbers Pages, and ranges of them: `[1, "3-5"]`.
+type PageNumbers = []any
+
+// PageSpan Part of a page, in code points of its text; the page as a whole without them.
+type PageSpan struct {
+	End   int `json:"end,omitempty,omitzero"`
+	Page  int `json:"page"`
+	Start int `json:"start,omitempty,omitzero"`
+}
+
 // PageText defines model for PageText.
 type PageText struct {
 	DocumentID string `json:"document_id"`
@@ -692,6 +1099,28 @@ type Passage struct {
 
 	// Similarity Estimated share of identical characters.
 	Similarity float64 `json:"similarity"`
+}
+
+// Post defines model for Post.
+type Post struct {
+	// ID The pipeline's.
+	ID    string   `json:"id"`
+	Media []Medium `json:"media,omitempty,omitzero"`
+
+	// SeenAt Now unless given.
+	SeenAt time.Time `json:"seen_at,omitempty,omitzero"`
+	Text   string    `json:"text,omitempty,omitzero"`
+	Thread string    `json:"thread,omitempty,omitzero"`
+}
+
+// PostAnswer defines model for PostAnswer.
+type PostAnswer struct {
+	AlertIds []string `json:"alert_ids"`
+	ID       string   `json:"id"`
+
+	// Reason What could not be read.
+	Reason  string  `json:"reason,omitempty,omitzero"`
+	Verdict Verdict `json:"verdict"`
 }
 
 // Problem defines model for Problem.
@@ -722,6 +1151,14 @@ type QuerySpan struct {
 	Y      *float64 `json:"y,omitempty"`
 }
 
+// Queued defines model for Queued.
+type Queued struct {
+	Deliveries int `json:"deliveries"`
+}
+
+// Reason defines model for Reason.
+type Reason = string
+
 // RegisteredDocument defines model for RegisteredDocument.
 type RegisteredDocument struct {
 	// Characters Normalized characters.
@@ -740,13 +1177,18 @@ type RegisteredDocument struct {
 	Pages       int       `json:"pages"`
 	PublishedAt time.Time `json:"published_at,omitempty,omitzero"`
 	Reason      string    `json:"reason,omitempty,omitzero"`
-	Source      string    `json:"source"`
+
+	// Recipient The department that alerts go to, if not the document's own.
+	Recipient string `json:"recipient,omitempty,omitzero"`
+	Source    string `json:"source"`
 
 	// Status How a file was read.
-	Status    Status    `json:"status"`
-	Title     string    `json:"title"`
-	UpdatedAt time.Time `json:"updated_at"`
-	Version   int       `json:"version"`
+	Status          Status    `json:"status"`
+	Title           string    `json:"title"`
+	UpdatedAt       time.Time `json:"updated_at"`
+	Version         int       `json:"version"`
+	WithdrawnAt     time.Time `json:"withdrawn_at,omitempty,omitzero"`
+	WithdrawnReason string    `json:"withdrawn_reason,omitempty,omitzero"`
 }
 
 // Registration defines model for Registration.
@@ -798,6 +1240,64 @@ type Relative struct {
 	ID      string `json:"id"`
 	Version int    `json:"version"`
 }
+
+// Release defines model for Release.
+type Release struct {
+	AlertID   string    `json:"alert_id,omitempty,omitzero"`
+	Authority string    `json:"authority"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// CreatedBy Id of the key.
+	CreatedBy  string    `json:"created_by"`
+	DocumentID string    `json:"document_id"`
+	From       time.Time `json:"from,omitempty,omitzero"`
+	ID         string    `json:"id"`
+	Instrument string    `json:"instrument"`
+
+	// Kind `excluded`: an analyst decided on an alert that it is quoted in public.
+	Kind ReleaseKind `json:"kind"`
+
+	// Pages Pages, and ranges of them: `[1, "3-5"]`.
+	Pages     PageNumbers `json:"pages"`
+	Passages  []PageSpan  `json:"passages"`
+	RevokedAt time.Time   `json:"revoked_at,omitempty,omitzero"`
+	RevokedBy string      `json:"revoked_by,omitempty,omitzero"`
+	Until     time.Time   `json:"until,omitempty,omitzero"`
+}
+
+// ReleaseKind `excluded`: an analyst decided on an alert that it is quoted in public.
+type ReleaseKind string
+
+// ReleaseList defines model for ReleaseList.
+type ReleaseList struct {
+	Items []Release `json:"items"`
+
+	// NextCursor Always empty.
+	NextCursor string `json:"next_cursor"`
+}
+
+// ReleaseRequest defines model for ReleaseRequest.
+type ReleaseRequest struct {
+	// Authority Who released it.
+	Authority string `json:"authority"`
+
+	// From From ever unless given.
+	From time.Time `json:"from,omitempty,omitzero"`
+
+	// Instrument In which paper: a number, a date.
+	Instrument string `json:"instrument,omitempty,omitzero"`
+
+	// Pages Pages, and ranges of them: `[1, "3-5"]`.
+	Pages    PageNumbers `json:"pages,omitempty,omitzero"`
+	Passages []PageSpan  `json:"passages,omitempty,omitzero"`
+
+	// Until For ever unless given.
+	Until time.Time `json:"until,omitempty,omitzero"`
+}
+
+// Role `admin` may do everything; `registrar` registers and releases; `analyst` looks up, reads evidence and decides on alerts; `monitor` looks up and posts,
+// and sees ids, departments and scores only; `auditor` reads the audit log.
+type Role string
 
 // Status How a file was read.
 type Status string
@@ -857,6 +1357,32 @@ type VersionPage struct {
 	Reason string `json:"reason,omitempty,omitzero"`
 }
 
+// Webhook defines model for Webhook.
+type Webhook struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// Department And all below it; `*`: all.
+	Department string `json:"department"`
+
+	// Disabled Why nothing is sent any more.
+	Disabled string   `json:"disabled,omitempty,omitzero"`
+	Events   []string `json:"events"`
+	ID       string   `json:"id"`
+	Paused   bool     `json:"paused"`
+	URL      string   `json:"url"`
+}
+
+// WebhookList defines model for WebhookList.
+type WebhookList struct {
+	Items []Webhook `json:"items"`
+
+	// NextCursor Empty at the end.
+	NextCursor string `json:"next_cursor"`
+}
+
+// AlertID defines model for AlertID.
+type AlertID = string
+
 // Cursor defines model for Cursor.
 type Cursor = string
 
@@ -878,10 +1404,43 @@ type SeenAt = time.Time
 // Suppressed defines model for Suppressed.
 type Suppressed = bool
 
+// WebhookID defines model for WebhookID.
+type WebhookID = string
+
 // ReadyParams defines parameters for Ready.
 type ReadyParams struct {
 	// Verbose Tell the state of each part, a line each, and what is missing.
 	Verbose string `form:"verbose,omitempty" json:"verbose,omitempty,omitzero"`
+}
+
+// ListAlertsParams defines parameters for ListAlerts.
+type ListAlertsParams struct {
+	// Department This department and all below it.
+	Department Department `form:"department,omitempty" json:"department,omitempty,omitzero"`
+	Document   string     `form:"document,omitempty" json:"document,omitempty,omitzero"`
+
+	// State Any of these.
+	State []AlertState `form:"state,omitempty" json:"state,omitempty,omitzero"`
+	Limit Limit        `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ListAuditParams defines parameters for ListAudit.
+type ListAuditParams struct {
+	// Principal Id of a key.
+	Principal string `form:"principal,omitempty" json:"principal,omitempty,omitzero"`
+	Action    string `form:"action,omitempty" json:"action,omitempty,omitzero"`
+
+	// Target Id of a document, alert, key or other thing.
+	Target string    `form:"target,omitempty" json:"target,omitempty,omitzero"`
+	From   time.Time `form:"from,omitempty" json:"from,omitempty,omitzero"`
+	Until  time.Time `form:"until,omitempty" json:"until,omitempty,omitzero"`
+	Limit  Limit     `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
 // ListCollectionsParams defines parameters for ListCollections.
@@ -944,13 +1503,45 @@ type RegisterDocumentMultipartBody struct {
 type PatchDocumentJSONBody struct {
 	Classification *string    `json:"classification,omitempty"`
 	PublishedAt    *time.Time `json:"published_at,omitempty"`
-	Title          *string    `json:"title,omitempty"`
+
+	// Recipient The department that alerts go to instead of the document's own, which then does not see them. Empty takes that back.
+	Recipient *string `json:"recipient,omitempty"`
+	Title     *string `json:"title,omitempty"`
 }
 
 // ReadPageParams defines parameters for ReadPage.
 type ReadPageParams struct {
 	// Version The newest unless given.
 	Version int `form:"version,omitempty" json:"version,omitempty,omitzero"`
+}
+
+// WithdrawDocumentJSONBody defines parameters for WithdrawDocument.
+type WithdrawDocumentJSONBody struct {
+	Reason Reason `json:"reason"`
+}
+
+// ListKeysParams defines parameters for ListKeys.
+type ListKeysParams struct {
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// CreateKeyJSONBody defines parameters for CreateKey.
+type CreateKeyJSONBody struct {
+	// Department A path in the department tree.
+	//
+	// Examples: finance/budget-wing
+	Department Department `json:"department,omitempty,omitzero"`
+	ExpiresAt  time.Time  `json:"expires_at,omitempty,omitzero"`
+
+	// Label What it is for.
+	Label string `json:"label,omitempty,omitzero"`
+
+	// Role `admin` may do everything; `registrar` registers and releases; `analyst` looks up, reads evidence and decides on alerts; `monitor` looks up and posts,
+	// and sees ids, departments and scores only; `auditor` reads the audit log.
+	Role Role `json:"role"`
 }
 
 // MatchMultipartBody defines parameters for Match.
@@ -1015,6 +1606,50 @@ type WatchRegistrationParams struct {
 	LastEventID string `json:"Last-Event-ID,omitempty,omitzero"`
 }
 
+// ListWebhooksParams defines parameters for ListWebhooks.
+type ListWebhooksParams struct {
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// CreateWebhookJSONBody defines parameters for CreateWebhook.
+type CreateWebhookJSONBody struct {
+	// Department A path in the department tree.
+	//
+	// Examples: finance/budget-wing
+	Department Department `json:"department,omitempty,omitzero"`
+	Events     EventTypes `json:"events"`
+	URL        string     `json:"url"`
+}
+
+// PatchWebhookJSONBody defines parameters for PatchWebhook.
+type PatchWebhookJSONBody struct {
+	Events EventTypes `json:"events,omitempty,omitzero"`
+	Paused *bool      `json:"paused,omitempty"`
+	URL    string     `json:"url,omitempty,omitzero"`
+}
+
+// ListAttemptsParams defines parameters for ListAttempts.
+type ListAttemptsParams struct {
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// ReplayWebhookJSONBody defines parameters for ReplayWebhook.
+type ReplayWebhookJSONBody struct {
+	From time.Time `json:"from"`
+
+	// Until Now unless given.
+	Until time.Time `json:"until,omitempty,omitzero"`
+}
+
+// DecideAlertJSONRequestBody defines body for DecideAlert for application/json ContentType.
+type DecideAlertJSONRequestBody = DispositionRequest
+
 // CreateCollectionJSONRequestBody defines body for CreateCollection for application/json ContentType.
 type CreateCollectionJSONRequestBody CreateCollectionJSONBody
 
@@ -1027,11 +1662,32 @@ type RegisterDocumentMultipartRequestBody RegisterDocumentMultipartBody
 // PatchDocumentJSONRequestBody defines body for PatchDocument for application/json ContentType.
 type PatchDocumentJSONRequestBody PatchDocumentJSONBody
 
+// ReleaseDocumentJSONRequestBody defines body for ReleaseDocument for application/json ContentType.
+type ReleaseDocumentJSONRequestBody = ReleaseRequest
+
+// WithdrawDocumentJSONRequestBody defines body for WithdrawDocument for application/json ContentType.
+type WithdrawDocumentJSONRequestBody WithdrawDocumentJSONBody
+
+// CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
+type CreateKeyJSONRequestBody CreateKeyJSONBody
+
 // MatchJSONRequestBody defines body for Match for application/json ContentType.
 type MatchJSONRequestBody = MatchRequest
 
 // MatchMultipartRequestBody defines body for Match for multipart/form-data ContentType.
 type MatchMultipartRequestBody MatchMultipartBody
 
+// TakePostsJSONRequestBody defines body for TakePosts for application/json ContentType.
+type TakePostsJSONRequestBody = Post
+
 // StartRegistrationJSONRequestBody defines body for StartRegistration for application/json ContentType.
 type StartRegistrationJSONRequestBody StartRegistrationJSONBody
+
+// CreateWebhookJSONRequestBody defines body for CreateWebhook for application/json ContentType.
+type CreateWebhookJSONRequestBody CreateWebhookJSONBody
+
+// PatchWebhookJSONRequestBody defines body for PatchWebhook for application/json ContentType.
+type PatchWebhookJSONRequestBody PatchWebhookJSONBody
+
+// ReplayWebhookJSONRequestBody defines body for ReplayWebhook for application/json ContentType.
+type ReplayWebhookJSONRequestBody ReplayWebhookJSONBody

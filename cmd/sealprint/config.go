@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -27,7 +29,20 @@ type settings struct {
 	TLSKey  string         `yaml:"tls_key"`
 	Sources []sourceConfig `yaml:"sources"`
 	Archive *sourceConfig  `yaml:"archive"`
+	// WebhookAllow are networks that webhooks may reach although they are not public.
+	WebhookAllow []netip.Prefix `yaml:"webhook_allow"`
+	Retention    retention      `yaml:"retention"`
 }
+
+// retention is how long is kept what came in.
+type retention struct {
+	Posts        time.Duration `yaml:"posts"`        // ids, hashes and verdicts of posts
+	Fingerprints time.Duration `yaml:"fingerprints"` // of posts, for documents that are registered later; 0: none are kept
+}
+
+// defaultRetention: a pipeline repeats a post within days, and what leaks is registered
+// within days, if it is.
+var defaultRetention = retention{Posts: 90 * 24 * time.Hour, Fingerprints: 14 * 24 * time.Hour}
 
 // sourceConfig is a bucket and what is said about the documents in it. Keys are
 // read from files, so that no configuration holds a secret.
@@ -46,6 +61,7 @@ type sourceConfig struct {
 
 // flags declares the settings that have one, with their environment variables.
 func (s *settings) flags(cmd *cobra.Command) (file *string) {
+	s.Retention = defaultRetention
 	f := cmd.Flags()
 	file = f.String("config", "", "YAML file with the settings ($SEALPRINT_CONFIG)")
 	f.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "address to listen on ($SEALPRINT_LISTEN)")
@@ -87,6 +103,22 @@ func (s *settings) load(cmd *cobra.Command, file string) error {
 	}
 	for field, v := range overrides {
 		*field = v
+	}
+	if list, ok := os.LookupEnv("SEALPRINT_WEBHOOK_ALLOW"); ok {
+		s.WebhookAllow = nil
+		for network := range strings.SplitSeq(list, ",") {
+			if network = strings.TrimSpace(network); network == "" {
+				continue
+			}
+			prefix, err := netip.ParsePrefix(network)
+			if err != nil {
+				return usageError{fmt.Errorf("SEALPRINT_WEBHOOK_ALLOW: %q is no network, such as 10.4.0.0/16", network)}
+			}
+			s.WebhookAllow = append(s.WebhookAllow, prefix)
+		}
+	}
+	if s.Retention.Posts <= 0 || s.Retention.Fingerprints < 0 || s.Retention.Fingerprints > s.Retention.Posts {
+		return usageError{errors.New("retention: posts are kept at least as long as their fingerprints, and for a while")}
 	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return usageError{errors.New("tls-cert and tls-key go together")}

@@ -1,18 +1,23 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"iter"
 	"net/url"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sealprint/sealprint/api/client"
 )
 
 func documentCommand(c console) *cobra.Command {
-	return group("document", "List, show and delete documents", documentList(c), documentShow(c), documentDelete(c))
+	return group("document", "List, show, release, withdraw and delete documents", documentList(c), documentShow(c), documentRelease(c), documentReleases(c),
+		documentRevoke(c), documentWithdraw(c), documentDelete(c))
 }
 
 func documentList(c console) *cobra.Command {
@@ -157,4 +162,77 @@ func documentDelete(c console) *cobra.Command {
 	}
 	conn.flags(cmd)
 	return cmd
+}
+
+func documentRelease(c console) *cobra.Command {
+	var from, until, authority, instrument, pages string
+	return action[*client.Release]{
+		use: "release ID --authority NAME", short: "Release a document, or some of its pages, for a time", arguments: cobra.ExactArgs(1),
+		flags: func(f *pflag.FlagSet) {
+			f.StringVar(&from, "from", "", "from when on: a date-time, a date or a duration from now; from ever unless given")
+			f.StringVar(&until, "until", "", "until when; for ever unless given")
+			f.StringVar(&authority, "authority", "", "who released it")
+			f.StringVar(&instrument, "instrument", "", "in which paper")
+			f.StringVar(&pages, "pages", "", "only these pages, such as 1,3-5")
+		},
+		do: func(ctx context.Context, api *client.Client, args []string) (*client.Release, error) {
+			r := client.ReleaseRequest{Authority: authority, Instrument: instrument}
+			var err error
+			if r.From, err = moment("from", from); err != nil {
+				return nil, err
+			}
+			if r.Until, err = moment("until", until); err != nil {
+				return nil, err
+			}
+			if pages != "" {
+				for _, p := range strings.Split(pages, ",") {
+					r.Pages = append(r.Pages, strings.TrimSpace(p))
+				}
+			}
+			return api.Release(ctx, args[0], r)
+		},
+		say: func(r *client.Release) string { return r.ID },
+	}.command(c)
+}
+
+func documentReleases(c console) *cobra.Command {
+	return listing[client.Release]{
+		use: "releases ID", short: "List the releases of a document", arguments: cobra.ExactArgs(1),
+		columns: []string{"ID", "KIND", "FROM", "UNTIL", "PAGES", "AUTHORITY", "REVOKED"},
+		items: func(ctx context.Context, api *client.Client, args []string) (iter.Seq2[client.Release, error], error) {
+			return api.Releases(ctx, args[0]), nil
+		},
+		row: func(r client.Release) []string {
+			covered := "all"
+			switch {
+			case len(r.Pages) > 0:
+				covered = strings.Trim(fmt.Sprint(r.Pages), "[]")
+			case len(r.Passages) > 0:
+				covered = fmt.Sprintf("%d passages", len(r.Passages))
+			}
+			return []string{r.ID, string(r.Kind), when(r.From), when(r.Until), covered, r.Authority, when(r.RevokedAt)}
+		},
+	}.command(c)
+}
+
+func documentRevoke(c console) *cobra.Command {
+	return action[*client.Release]{
+		use: "revoke ID RELEASE", short: "Revoke a release", arguments: cobra.ExactArgs(2),
+		do: func(ctx context.Context, api *client.Client, args []string) (*client.Release, error) {
+			return api.RevokeRelease(ctx, args[0], args[1])
+		},
+		say: func(r *client.Release) string { return r.ID + " revoked" },
+	}.command(c)
+}
+
+func documentWithdraw(c console) *cobra.Command {
+	var reason string
+	return action[*client.DocumentDetail]{
+		use: "withdraw ID --reason TEXT", short: "End the registration of a document, which stays on record", arguments: cobra.ExactArgs(1),
+		flags: func(f *pflag.FlagSet) { f.StringVar(&reason, "reason", "", "why") },
+		do: func(ctx context.Context, api *client.Client, args []string) (*client.DocumentDetail, error) {
+			return api.Withdraw(ctx, args[0], reason)
+		},
+		say: func(d *client.DocumentDetail) string { return d.ID + " withdrawn" },
+	}.command(c)
 }

@@ -13,16 +13,20 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sealprint/sealprint/api"
 	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/api/intake"
+	"github.com/sealprint/sealprint/api/webhook"
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/match"
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/extract"
+	"github.com/sealprint/sealprint/storage/audit"
 	"github.com/sealprint/sealprint/storage/index"
 	"github.com/sealprint/sealprint/storage/registry"
 )
@@ -90,6 +94,17 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	} else {
 		log.Info("pages that are pictures are recognized", "by", ocr)
 	}
+	matcher := &match.Matcher{
+		Key: store.key, Index: store.index, Documents: store.registry, Pages: store.pages, Drawings: store.registry, Recognizer: recognizer{pool},
+	}
+	// What is stopped last is started first: posts make alerts as long as anything finds
+	// documents in them.
+	var server *api.Server
+	hooks := webhook.New(store.registry, webhook.Options{
+		Allowed: s.WebhookAllow, Log: log, Observe: func(r webhook.Result) { server.Attempted(r) },
+	})
+	posts := intake.New(store.registry, hooks.Wake)
+	closers = append(closers, posts)
 	config := ingest.Config{Index: store.index, Pages: store.pages, Registry: store.registry, Extractor: pool, Places: places, Key: store.key}
 	if s.Archive != nil {
 		archive, err := s.Archive.open()
@@ -97,6 +112,11 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 			return usageError{fmt.Errorf("archive: %w", err)}
 		}
 		config.Archive = archive
+	}
+	if s.Retention.Fingerprints > 0 {
+		late := intake.NewLate(store.registry, matcher, posts, log)
+		closers = append(closers, late)
+		config.Told = late.Registered
 	}
 	registrar, err := ingest.NewRegistrar(ctx, config)
 	if err != nil {
@@ -109,20 +129,26 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	}
 	closers = append(closers, jobs)
 
-	server, err := api.NewServer(api.Config{
-		Matcher: &match.Matcher{
-			Key: store.key, Index: store.index, Documents: store.registry, Pages: store.pages, Drawings: store.registry, Recognizer: recognizer{pool},
-		},
-		Index:    store.index,
-		Pages:    store.pages,
-		Registry: store.registry,
-		Ingest:   &ingestion{registrar, jobs, pool},
-		Upkeep:   store,
-		Log:      log,
-	})
-	if err != nil {
+	if server, err = api.NewServer(api.Config{
+		Key: store.key, Matcher: matcher, Index: store.index, Pages: store.pages, Registry: store.registry, Audit: store.audit,
+		Ingest: &ingestion{registrar, jobs, pool}, Upkeep: store, Log: log,
+		Intake: posts, KeepGrams: s.Retention.Fingerprints > 0,
+		Webhooks: store.registry, WebhookNetworks: s.WebhookAllow, Wake: hooks.Wake,
+	}); err != nil {
 		return err
 	}
+	behind, stopBehind := context.WithCancel(context.WithoutCancel(ctx))
+	var work sync.WaitGroup
+	defer func() {
+		stopBehind()
+		work.Wait()
+	}()
+	work.Go(func() {
+		if err := hooks.Run(behind); err != nil && behind.Err() == nil {
+			log.Error("webhooks are not delivered", "error", err)
+		}
+	})
+	work.Go(func() { forget(behind, store.registry, s.Retention, log) })
 	listener, err := net.Listen("tcp", s.Listen)
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -166,6 +192,7 @@ type data struct {
 	index    *index.Index // of texts
 	pages    *index.Index // of layouts of pages
 	registry *registry.Registry
+	audit    *audit.Log
 	first    bool // the folder is new
 }
 
@@ -190,6 +217,11 @@ func openData(ctx context.Context, dir string, create bool, log *slog.Logger) (*
 	if d.pages, err = index.Open(filepath.Join(dir, "pages"), d.key.PageParams(), index.Options{Events: logEvents(log)}); err != nil {
 		return nil, errors.Join(fmt.Errorf("open index of pages: %w", err), d.index.Close(), d.registry.Close())
 	}
+	if create {
+		if d.audit, err = audit.Open(filepath.Join(dir, auditFolder), d.key); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+	}
 	// The folder is ours now: what is left of a backup that broke off goes.
 	stale, _ := filepath.Glob(filepath.Join(dir, "*-*.tmp"))
 	for _, path := range stale {
@@ -202,7 +234,11 @@ func openData(ctx context.Context, dir string, create bool, log *slog.Logger) (*
 
 // Close closes indexes and registry.
 func (d *data) Close() error {
-	return errors.Join(d.index.Close(), d.pages.Close(), d.registry.Close())
+	err := errors.Join(d.index.Close(), d.pages.Close(), d.registry.Close())
+	if d.audit != nil { // the last: it is written to as long as anything answers
+		err = errors.Join(err, d.audit.Close())
+	}
+	return err
 }
 
 // secretKey reads the deployment's secret key, or makes it in an empty folder.
@@ -218,7 +254,7 @@ func secretKey(dir string, create bool) (key *fingerprint.Key, first bool, err e
 	if !errors.Is(err, os.ErrNotExist) || !create {
 		return nil, false, fmt.Errorf("read secret key: %w", err)
 	}
-	for _, name := range []string{"registry.db", "index", "pages"} {
+	for _, name := range []string{"registry.db", "index", "pages", auditFolder} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return nil, false, fmt.Errorf("%s is missing, but %s is not empty: put the key back, the index means nothing without it", path, dir)
 		}

@@ -1,0 +1,368 @@
+package intake
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/fingerprint/match"
+	"github.com/sealprint/sealprint/storage"
+)
+
+const (
+	// gather is how long documents are waited for that are registered together: all of
+	// them take one pass over the posts.
+	gather = 300 * time.Millisecond
+
+	// maxFresh is how many fingerprints of new documents one pass looks for, at 8 bytes
+	// each; those of further documents wait for the next.
+	maxFresh = 8 << 20
+
+	// maxKept is how many fingerprints of one post are kept: the text of a long post.
+	maxKept = 20_000
+
+	// readPosts is how many posts are in memory at a time.
+	readPosts = 500
+
+	// onTheirWay is how long a post may take from its look-up until it is stored: those that
+	// were looked up before a document was registered, and stored after the pass over the
+	// posts, are searched once more then.
+	onTheirWay = 30 * time.Second
+
+	// A post is looked up if it has two fingerprints in common with a new document that are
+	// at most so far apart, and about as far apart in both: a guaranteed run leaves as many at
+	// every density, and package match finds nothing with less.
+	apart, drift = 200, 32
+
+	// maxPlaces is how many places of one fingerprint are tried.
+	maxPlaces = 16
+)
+
+// LateStore is the part of storage.Registry that looking back needs.
+type LateStore interface {
+	Prints(ctx context.Context, after int64, limit int) ([]storage.Print, error)
+	PostAt(ctx context.Context, sequence int64) (storage.Post, error)
+	Ordinals(ctx context.Context) ([]storage.Ordinal, error)
+	LookedBack(ctx context.Context) (storage.Ordinal, error)
+	LookBack(ctx context.Context, until storage.Ordinal) error
+}
+
+// Matcher looks fingerprints up.
+type Matcher interface {
+	Match(ctx context.Context, q match.Query) (*match.Report, error)
+}
+
+// Late finds documents in posts that came in before they were registered, by the
+// fingerprints that are kept of posts.
+//
+// To look all posts up again would take a minute for each document. So it is turned
+// around: the fingerprints of the documents that are new are put into a set, all posts are
+// held against it, and only those that have some
+// in common are looked up. How far that has come is stored; what a crash leaves undone is
+// done after the next start, by looking everything up.
+type Late struct {
+	store   LateStore
+	matcher Matcher
+	intake  *Intake
+	log     *slog.Logger
+
+	mu    sync.Mutex
+	fresh []storage.Sheet
+	wake  chan struct{}
+
+	again []pass // in the order of their time
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// pass is a search that is to be made once more, of the posts after one.
+type pass struct {
+	at     time.Time
+	after  int64
+	sheets []storage.Sheet
+}
+
+// NewLate begins to look back.
+func NewLate(store LateStore, matcher Matcher, in *Intake, log *slog.Logger) *Late {
+	ctx, stop := context.WithCancel(context.Background())
+	l := &Late{store: store, matcher: matcher, intake: in, log: log, wake: make(chan struct{}, 1), stop: stop}
+	l.done.Go(func() { l.run(ctx) })
+	return l
+}
+
+// Close stops looking back; what is undone is done after the next start.
+func (l *Late) Close() error {
+	l.stop()
+	l.done.Wait()
+	return nil
+}
+
+// Registered says that documents are registered, by their sheets. It does not wait.
+func (l *Late) Registered(sheets []storage.Sheet) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fresh = append(l.fresh, sheets...)
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns what is looked for next.
+func (l *Late) take() (sheets []storage.Sheet) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for len(l.fresh) > 0 && (n == 0 || n+len(l.fresh[0].Hashes) <= maxFresh) {
+		n += len(l.fresh[0].Hashes)
+		sheets, l.fresh = append(sheets, l.fresh[0]), l.fresh[1:]
+	}
+	return sheets
+}
+
+func (l *Late) run(ctx context.Context) {
+	if err := l.resume(ctx); err != nil && ctx.Err() == nil {
+		l.log.Error("posts are not searched for documents that were registered before the last stop", "error", err)
+	}
+	for {
+		var due <-chan time.Time
+		if len(l.again) > 0 {
+			due = time.After(time.Until(l.again[0].at))
+		}
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-due:
+			next := l.again[0]
+			l.again = l.again[1:]
+			_, err = l.search(ctx, next.sheets, next.after)
+		case <-l.wake:
+			select {
+			case <-time.After(gather):
+			case <-ctx.Done():
+				return
+			}
+			err = l.lookBack(ctx)
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				l.log.Error("posts are not searched for new documents until the next start", "error", err)
+			}
+			return // or what is done next would count as all
+		}
+	}
+}
+
+// lookBack searches the posts for all documents that are new.
+func (l *Late) lookBack(ctx context.Context) error {
+	for sheets := l.take(); len(sheets) > 0; sheets = l.take() {
+		after, err := l.search(ctx, sheets, 0)
+		if err != nil {
+			return err
+		}
+		var last storage.Ordinal
+		for _, s := range sheets {
+			last = max(last, s.Ordinal)
+		}
+		if err := l.store.LookBack(ctx, last); err != nil {
+			return err
+		}
+		l.again = append(l.again, pass{time.Now().Add(onTheirWay), after, sheets})
+	}
+	return nil
+}
+
+// resume looks for what was registered before the last stop and not looked for yet. Nobody
+// has its fingerprints any more, so that all posts are looked up.
+func (l *Late) resume(ctx context.Context) error {
+	until, err := l.store.LookedBack(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := l.store.Ordinals(ctx)
+	if err != nil {
+		return err
+	}
+	first, _ := slices.BinarySearch(all, until+1)
+	fresh := map[storage.Ordinal]bool{}
+	for _, o := range all[first:] {
+		fresh[o] = true
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if _, err := l.each(ctx, 0, func(post int64, grams []fingerprint.Hash) error { return l.match(ctx, post, grams, fresh) }); err != nil {
+		return err
+	}
+	return l.store.LookBack(ctx, all[len(all)-1])
+}
+
+// search searches posts after one for documents, and returns the last.
+func (l *Late) search(ctx context.Context, sheets []storage.Sheet, after int64) (last int64, err error) {
+	fresh := map[storage.Ordinal]bool{}
+	var set hashSet
+	for at, s := range sheets {
+		fresh[s.Ordinal] = true
+		for i, h := range s.Hashes {
+			set.places = append(set.places, place{h, uint32(at), uint32(i * int(s.Window))})
+		}
+	}
+	set.build()
+	return l.each(ctx, after, func(post int64, grams []fingerprint.Hash) error {
+		if !set.inLine(grams) {
+			return nil
+		}
+		return l.match(ctx, post, grams, fresh)
+	})
+}
+
+// each visits the posts after one whose fingerprints are kept, and returns the last. The
+// fingerprints are valid until it returns.
+func (l *Late) each(ctx context.Context, after int64, visit func(post int64, grams []fingerprint.Hash) error) (last int64, err error) {
+	var grams []fingerprint.Hash
+	for {
+		prints, err := l.store.Prints(ctx, after, readPosts)
+		if err != nil || len(prints) == 0 {
+			return after, err
+		}
+		for _, p := range prints {
+			var ok bool
+			if grams, ok = appendGrams(grams[:0], p.Fingerprints); !ok {
+				return after, fmt.Errorf("fingerprints of post %d: %w", p.Sequence, storage.ErrCorrupt)
+			}
+			if err := visit(p.Sequence, grams); err != nil {
+				return after, err
+			}
+		}
+		after = prints[len(prints)-1].Sequence
+	}
+}
+
+// match looks a post up and makes alerts of what it shows of new documents.
+func (l *Late) match(ctx context.Context, sequence int64, grams []fingerprint.Hash, fresh map[storage.Ordinal]bool) error {
+	p, err := l.store.PostAt(ctx, sequence)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil // forgotten meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	report, err := l.matcher.Match(ctx, match.Query{Grams: grams, SeenAt: p.SeenAt, Scope: storage.Everywhere()})
+	if err != nil {
+		return err
+	}
+	seen := Seen{Post: p}
+	for _, m := range report.Matches {
+		if fresh[m.Ordinal] {
+			seen.Found = append(seen.Found, Found{Match: m})
+		}
+	}
+	if len(seen.Found) == 0 {
+		return nil
+	}
+	_, err = l.intake.TakeLate(ctx, seen)
+	if errors.Is(err, storage.ErrConflict) {
+		return nil // it was forgotten, and another has its id
+	}
+	return err
+}
+
+// hashSet is the fingerprints of some documents and where they stand: a table of bits that
+// most others fall through, and all of them in order.
+type hashSet struct {
+	bits   []uint64
+	mask   uint64
+	places []place
+	recent []hit // of the text that is held against it
+}
+
+type place struct {
+	hash     fingerprint.Hash
+	sheet    uint32
+	position uint32 // in normalized characters
+}
+
+type hit struct {
+	place
+	at int // in the text
+}
+
+func (s *hashSet) build() {
+	slices.SortFunc(s.places, func(a, b place) int { return cmp.Compare(a.hash, b.hash) })
+	n := uint64(1 << 16)
+	for n < 16*uint64(len(s.places)) {
+		n *= 2
+	}
+	s.bits, s.mask = make([]uint64, n/64), n-1
+	for _, p := range s.places {
+		at := uint64(p.hash) & s.mask
+		s.bits[at/64] |= 1 << (at % 64)
+	}
+}
+
+// inLine reports whether a text has two fingerprints in line with a document.
+func (s *hashSet) inLine(grams []fingerprint.Hash) bool {
+	s.recent = s.recent[:0]
+	for at, h := range grams {
+		bit := uint64(h) & s.mask
+		if s.bits[bit/64]&(1<<(bit%64)) == 0 {
+			continue
+		}
+		first, found := slices.BinarySearchFunc(s.places, h, func(p place, h fingerprint.Hash) int { return cmp.Compare(p.hash, h) })
+		if !found {
+			continue
+		}
+		for i := first; i < min(first+maxPlaces, len(s.places)) && s.places[i].hash == h; i++ {
+			p := s.places[i]
+			for _, r := range slices.Backward(s.recent) {
+				forward := at - r.at
+				if forward > apart {
+					break
+				}
+				advance := int(p.position) - int(r.position)
+				if r.sheet == p.sheet && forward > 0 && advance > 0 && max(forward-advance, advance-forward) <= drift {
+					return true
+				}
+			}
+			s.recent = append(s.recent, hit{p, at})
+		}
+	}
+	return false
+}
+
+const gramBytes = fingerprint.HashBits / 8
+
+// EncodeGrams writes fingerprints as they are kept: 6 bytes each. Of a text that is too long
+// the rest is not kept.
+func EncodeGrams(grams []fingerprint.Hash) []byte {
+	grams = grams[:min(len(grams), maxKept)]
+	b := make([]byte, 0, gramBytes*len(grams)+2)
+	for _, h := range grams {
+		b = binary.LittleEndian.AppendUint64(b, uint64(h))[:len(b)+gramBytes]
+	}
+	return b
+}
+
+// DecodeGrams undoes EncodeGrams.
+func DecodeGrams(b []byte) ([]fingerprint.Hash, bool) { return appendGrams(nil, b) }
+
+func appendGrams(to []fingerprint.Hash, b []byte) ([]fingerprint.Hash, bool) {
+	if len(b)%gramBytes != 0 {
+		return nil, false
+	}
+	var eight [8]byte
+	for ; len(b) > 0; b = b[gramBytes:] {
+		copy(eight[:], b[:gramBytes])
+		to = append(to, fingerprint.Hash(binary.LittleEndian.Uint64(eight[:])))
+	}
+	return to, true
+}

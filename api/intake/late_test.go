@@ -1,0 +1,231 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
+	"github.com/sealprint/sealprint/fingerprint/match"
+	"github.com/sealprint/sealprint/storage"
+	"github.com/sealprint/sealprint/storage/index"
+	"github.com/sealprint/sealprint/storage/registry"
+)
+
+// office is a deployment without readers: documents are texts.
+type office struct {
+	*registry.Registry
+	index  *index.Index
+	key    *fingerprint.Key
+	intake *Intake
+}
+
+func newOffice(t testing.TB) *office {
+	t.Helper()
+	dir := t.TempDir()
+	o := &office{key: fingerprint.NewKey()}
+	var err error
+	if o.Registry, err = registry.Open(t.Context(), filepath.Join(dir, "registry.db"), o.key); err != nil {
+		t.Fatal(err)
+	}
+	if o.index, err = index.Open(filepath.Join(dir, "index"), o.key.Params(), index.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	o.intake = New(o.Registry, func() {})
+	t.Cleanup(func() {
+		if err := errors.Join(o.intake.Close(), o.index.Close(), o.Registry.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return o
+}
+
+// register registers a document and returns its sheet.
+func (o *office) register(t testing.TB, id, department, text string) storage.Sheet {
+	t.Helper()
+	ordinal, err := o.ReserveOrdinals(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := fingerprint.NewBuilder(o.key, fingerprint.Dense)
+	b.AddPage(1, text)
+	sheet := storage.Sheet{Ordinal: ordinal, Window: fingerprint.Dense, Hashes: b.Hashes()}
+	if err := o.index.Append(t.Context(), []storage.Sheet{sheet}); err != nil {
+		t.Fatal(err)
+	}
+	d := storage.Document{ID: storage.DocumentID(id), Department: department, Collection: "default", Version: 1, CreatedAt: time.Now(), UpdatedAt: time.Now()}
+	v := storage.Version{
+		Document: d.ID, Number: 1, Ordinal: ordinal, Content: []byte(id), Window: fingerprint.Dense, Status: "ok", CreatedAt: time.Now(),
+		Pages: []storage.Page{{Number: 1, Characters: 100}}, Places: b.Places(), Sketch: b.Sketch().Bytes(),
+	}
+	if err := o.Commit(t.Context(), storage.Changes{Documents: []storage.Document{d}, Versions: []storage.Version{v}}); err != nil {
+		t.Fatal(err)
+	}
+	return sheet
+}
+
+// post takes a text in that was looked up.
+func (o *office) post(t testing.TB, id, text string) storage.Post {
+	t.Helper()
+	report, err := o.matcher().Match(t.Context(), match.Query{Text: text, SeenAt: time.Now(), Scope: storage.Everywhere()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := seen(id)
+	s.Fingerprints = EncodeGrams(report.Grams)
+	for _, m := range report.Matches {
+		s.Found = append(s.Found, Found{Match: m})
+	}
+	p, err := o.intake.Take(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (o *office) matcher() *match.Matcher {
+	return &match.Matcher{Key: o.key, Index: o.index, Documents: o.Registry}
+}
+
+func (o *office) late(t testing.TB) *Late {
+	l := NewLate(o.Registry, o.matcher(), o.intake, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// alerts waits until there are so many alerts about a document.
+func (o *office) alerts(t testing.TB, id storage.DocumentID, n int) []storage.Alert {
+	t.Helper()
+	var all []storage.Alert
+	for range 200 {
+		var err error
+		if all, err = o.AlertsOf(t.Context(), []storage.DocumentID{id}); err != nil {
+			t.Fatal(err)
+		}
+		if len(all) == n {
+			return all
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%d alerts about %s, not %d", len(all), id, n)
+	return nil
+}
+
+func prose(seed uint64, letters int) string { return fingerprinttest.Prose(seed, letters) }
+
+// TestLookBack: a document is found in posts that were there before it, in none of the
+// others, once, and the alert says that it came late.
+func TestLookBack(t *testing.T) {
+	o := newOffice(t)
+	memo := prose(1, 3000)
+	known := o.register(t, "doc_known", "finance", prose(2, 3000))
+	l := o.late(t)
+	l.Registered([]storage.Sheet{known})
+	for i := range 200 {
+		o.post(t, fmt.Sprint("other", i), prose(100+uint64(i), 250))
+	}
+	early := o.post(t, "early", "heard in the corridor: "+memo[700:1100])
+	both := o.post(t, "both", prose(2, 3000)[300:700]+" "+memo[1500:1900])
+	if len(early.Alerts) != 0 || len(both.Alerts) != 1 {
+		t.Fatalf("%v %v", early.Alerts, both.Alerts)
+	}
+	sheet := o.register(t, "doc_memo", "foreign", memo)
+	after := o.post(t, "after", memo[700:1100])
+	l.Registered([]storage.Sheet{sheet})
+	all := o.alerts(t, "doc_memo", 2)
+	posts := 0
+	for _, a := range all {
+		posts += a.Posts
+		if a.Department != "foreign" || slices.Contains(after.Alerts, a.ID) == a.Late {
+			t.Errorf("%+v", a)
+		}
+	}
+	if posts != 3 {
+		t.Errorf("%d posts in the alerts: %+v", posts, all)
+	}
+	p, err := o.Post(t.Context(), "both")
+	if err != nil || len(p.Alerts) != 2 || p.Alerts[0] != both.Alerts[0] {
+		t.Errorf("%v %v", err, p.Alerts)
+	}
+	// The same again finds nothing more.
+	if _, err := l.search(t.Context(), []storage.Sheet{sheet}, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range o.alerts(t, "doc_memo", 2) {
+		posts -= a.Posts
+	}
+	if posts != 0 {
+		t.Error("posts were counted twice")
+	}
+}
+
+// TestLookBackAfterStop: what was registered before a stop and not searched for is searched
+// for after the next start.
+func TestLookBackAfterStop(t *testing.T) {
+	o := newOffice(t)
+	memo := prose(1, 3000)
+	o.post(t, "early", memo[700:1100])
+	o.register(t, "doc_memo", "foreign", memo) // and the program ends here
+	l := o.late(t)
+	o.alerts(t, "doc_memo", 1)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if until, err := o.LookedBack(ctx); err != nil || until == 0 {
+		t.Errorf("%v %v", until, err)
+	}
+	o.late(t)
+	time.Sleep(200 * time.Millisecond)
+	if a := o.alerts(t, "doc_memo", 1); a[0].Posts != 1 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestGramsEncoded: fingerprints are read back as they were kept.
+func TestGramsEncoded(t *testing.T) {
+	key := fingerprint.NewKey()
+	grams := fingerprint.Grams(key, fingerprint.Normalize(prose(1, 5000)))
+	back, ok := DecodeGrams(EncodeGrams(grams))
+	if !ok || !slices.Equal(back, grams) {
+		t.Error("they differ")
+	}
+	if _, ok := DecodeGrams([]byte{1}); ok {
+		t.Error("one byte is fingerprints")
+	}
+	if n := len(EncodeGrams(make([]fingerprint.Hash, 2*maxKept))); n != maxKept*gramBytes {
+		t.Errorf("%d bytes are kept", n)
+	}
+}
+
+// BenchmarkLookBack: one document against 100,000 posts of 280 characters.
+func BenchmarkLookBack(b *testing.B) {
+	o := newOffice(b)
+	const n = 100_000
+	for i := 0; i < n; i += 500 {
+		var changes storage.Intake
+		for j := i; j < i+500; j++ {
+			p := seen(fmt.Sprint("p", j)).Post
+			p.TakenAt = time.Now()
+			p.Fingerprints = EncodeGrams(fingerprint.Grams(o.key, fingerprint.Normalize(prose(uint64(j), 280))))
+			changes.Posts = append(changes.Posts, p)
+		}
+		if err := o.TakeIn(b.Context(), changes); err != nil {
+			b.Fatal(err)
+		}
+	}
+	sheet := o.register(b, "doc_memo", "foreign", prose(1_000_000, 30_000))
+	l := &Late{store: o.Registry, matcher: o.matcher(), intake: o.intake}
+	for b.Loop() {
+		if _, err := l.search(b.Context(), []storage.Sheet{sheet}, 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,201 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// lines answers NDJSON, a line for each line and in their order, while it reads more. As
+// many as may be ahead are worked on; when they are, nothing more is read, so that whoever
+// sends faster, or takes answers more slowly, waits.
+type lines[T any] struct {
+	*Server
+	schema string // of a line
+	action string // that the audit log has for each
+	limit  int    // of a line, in bytes
+	ahead  int
+	id     func(*T) *string
+	read   func(T)                               // each line, in their order; may be nil
+	answer func(context.Context, T) (any, error) // several at a time
+	// end writes what follows the last answer; may be nil.
+	end func(ctx context.Context, write func(any) error) error
+
+	requestID string
+}
+
+// lineProblem is a line that could not be answered.
+type lineProblem struct {
+	ID     string `json:"id,omitempty"`
+	Thread string `json:"thread,omitempty"`
+	Problem
+}
+
+// serve answers all lines of a body.
+func (l *lines[T]) serve(ctx context.Context, body io.Reader, w http.ResponseWriter) error {
+	out := http.NewResponseController(w)
+	if err := out.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("answer while reading: %w", err)
+	}
+	l.requestID = w.Header().Get("X-Request-Id")
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// A line's answer comes through a channel of its own, and the channels come in
+	// the order of the lines.
+	answers := make(chan chan any, l.ahead)
+	go func() {
+		defer close(answers)
+		in := bufio.NewReaderSize(body, 64<<10)
+		for number := 1; ; number++ {
+			line, err := readLine(in, l.limit)
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			answer := make(chan any, 1)
+			select {
+			case answers <- answer:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				answer <- l.failure("", "", fmt.Errorf("line %d: %w", number, err))
+				return
+			}
+			what, err := l.parse(line, number)
+			if err != nil {
+				answer <- l.failure(*l.id(&what), "", err)
+				continue
+			}
+			if l.read != nil {
+				l.read(what)
+			}
+			go func() { answer <- l.one(ctx, what) }()
+		}
+	}()
+	buffered := bufio.NewWriterSize(w, 64<<10)
+	encoder := json.NewEncoder(buffered)
+	encoder.SetEscapeHTML(false)
+	flush := func() error {
+		if err := buffered.Flush(); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	for answer := range answers {
+		var value any
+		select {
+		case value = <-answer:
+		default: // what is answered goes out before anybody waits
+			if err := flush(); err != nil {
+				return err
+			}
+			value = <-answer
+		}
+		if err := encoder.Encode(value); err != nil {
+			return err
+		}
+		if len(answers) == 0 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if l.end != nil {
+		if err := l.end(ctx, encoder.Encode); err != nil {
+			return err
+		}
+	}
+	return flush()
+}
+
+// one answers a line. It runs beside the handler, where nobody else would catch a panic.
+func (l *lines[T]) one(ctx context.Context, what T) (result any) {
+	defer func() {
+		if r := recover(); r != nil {
+			result = l.failure(*l.id(&what), "", panicked(r))
+		}
+	}()
+	n := &note{}
+	ctx = context.WithValue(ctx, noteKey{}, n)
+	answer, err := l.answer(ctx, what)
+	if err != nil {
+		n.outcome = toProblem(err).Type
+	}
+	if err := errors.Join(err, l.record(ctx, l.action, n)); err != nil {
+		return l.failure(*l.id(&what), "", err)
+	}
+	return answer
+}
+
+// readLine returns the next line that is not blank, at most limit bytes long.
+func readLine(r *bufio.Reader, limit int) ([]byte, error) {
+	for {
+		var line []byte
+		for {
+			part, err := r.ReadSlice('\n')
+			if len(line)+len(part) > limit {
+				return nil, &tooLarge{int64(limit)}
+			}
+			line = append(line, part...)
+			if err == nil || errors.Is(err, io.EOF) && len(line) > 0 {
+				break
+			}
+			if !errors.Is(err, bufio.ErrBufferFull) {
+				return nil, err
+			}
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			return line, nil
+		}
+	}
+}
+
+// parse holds a line to what the specification says.
+func (l *lines[T]) parse(line []byte, number int) (what T, err error) {
+	where := fmt.Sprintf("/%d", number)
+	if err := strictJSON(line); err != nil {
+		return what, fieldError(where, "is not valid JSON in UTF-8, or a name stands twice")
+	}
+	var value any
+	if err := json.Unmarshal(line, &value); err != nil {
+		return what, fieldError(where, "is not valid JSON")
+	}
+	if m, ok := value.(map[string]any); ok {
+		*l.id(&what), _ = m["id"].(string) // so that the problem can name the line
+	}
+	schema := l.spec.Components.Schemas[l.schema].Value
+	if err := schema.VisitJSON(value, openapi3.MultiErrors(), dateTimeFormat); err != nil {
+		var fields []FieldError
+		collect(&fields, where, err)
+		if len(fields) == 0 {
+			fields = []FieldError{{Pointer: where, Detail: "is not a line as it should be"}}
+		}
+		return what, &invalid{fields}
+	}
+	if err := json.Unmarshal(line, &what); err != nil {
+		return what, fieldError(where, "is not a line as it should be")
+	}
+	return what, nil
+}
+
+// failure is the problem that a line or a thread is answered with.
+func (l *lines[T]) failure(id, thread string, err error) lineProblem {
+	p := toProblem(err)
+	if p.Status == http.StatusInternalServerError {
+		l.Log.Error("line failed", "request_id", l.requestID, "error", err)
+	}
+	p.Type = "/problems/" + p.Type
+	p.RequestID = l.requestID
+	return lineProblem{ID: id, Thread: thread, Problem: p}
+}

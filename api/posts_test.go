@@ -1,0 +1,189 @@
+package api
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sealprint/sealprint/api/auth"
+)
+
+// TestPosts: what a pipeline sees becomes alerts, the same post again does not, and nobody
+// is told who posted it.
+func TestPosts(t *testing.T) {
+	h := newHouse(t, options{})
+	text := prose(80, 200)
+	d := h.register("a.txt", text, field{"department", "finance", ""}, field{"title", "Circular debt", ""})
+	monitor := h.as(h.keyOf(auth.Monitor, ""))
+	post := func(body string) reply {
+		return do(t, monitor, h.request("POST", "/v1/posts", strings.NewReader(body), "Content-Type", "application/json"))
+	}
+	first := read[PostAnswer](post(fmt.Sprintf(`{"id":"p1","text":%q,"seen_at":"2026-05-06T07:08:09Z"}`, "leaked! "+text)).want(200))
+	if first.Verdict != "unauthorized" || len(first.AlertIds) != 1 || first.ID != "p1" {
+		t.Fatalf("%+v", first)
+	}
+	// Seen again, an hour later.
+	again := read[PostAnswer](post(fmt.Sprintf(`{"id":"p1","text":%q,"seen_at":"2026-05-06T08:08:09Z"}`, "leaked! "+text)).want(200))
+	if !slices.Equal(again.AlertIds, first.AlertIds) || again.Verdict != first.Verdict {
+		t.Errorf("%+v", again)
+	}
+	post(`{"id":"p1","text":"something else"}`).want(409)
+	for _, body := range []string{`{"id":"p2","text":"a","author":"somebody"}`, `{"id":"p2","text":"a","user":{"name":"a"}}`, `{"text":"a"}`, `{"id":""}`, `{"id":"p2","media":[{"data":"AA=="}]}`} {
+		post(body).want(400)
+	}
+	if harmless := read[PostAnswer](post(fmt.Sprintf(`{"id":"p3","text":%q}`, prose(81, 60))).want(200)); harmless.Verdict != "no_match" || len(harmless.AlertIds) != 0 {
+		t.Errorf("%+v", harmless)
+	}
+	if empty := read[PostAnswer](post(`{"id":"p4"}`).want(200)); empty.Verdict != "too_short" {
+		t.Errorf("%+v", empty)
+	}
+	// A file among the media.
+	file := read[PostAnswer](post(fmt.Sprintf(`{"id":"p5","text":"look","media":[{"content_type":"text/plain","data":%q}]}`, base64.StdEncoding.EncodeToString([]byte(text)))).want(200))
+	if file.Verdict != "unauthorized" || !slices.Equal(file.AlertIds, first.AlertIds) {
+		t.Errorf("%+v", file)
+	}
+	broken := read[PostAnswer](post(`{"id":"p6","text":"look","media":[{"content_type":"image/png","data":"iVBORw0KGgo="}]}`).want(200))
+	if broken.Verdict != "unreadable" && broken.Verdict != "incomplete" || broken.Reason == "" {
+		t.Errorf("%+v", broken)
+	}
+	analyst := h.as(h.keyOf(auth.Analyst, "finance"))
+	detail := read[AlertDetail](do(t, analyst, h.request("GET", "/v1/alerts/"+first.AlertIds[0], nil)).want(200))
+	if detail.Posts != 2 || detail.Document.ID != d.ID || detail.Document.Title != "Circular debt" || detail.State != "new" || len(detail.NewestPosts) != 2 ||
+		detail.NewestPosts[1].ID != "p1" || detail.NewestPosts[0].Passages[0].Medium != 1 || detail.FirstSeenAt.Format(time.RFC3339) != "2026-05-06T07:08:09Z" {
+		t.Errorf("%+v", detail)
+	}
+	if p := detail.NewestPosts[1].Passages[0]; *p.Query.Start < 8 || *p.Query.End > len(text)+8 || p.Document.Page != 1 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// TestPostStream: a line for each line, in order, each with its own fate; and a reader that
+// takes its time makes the writer wait.
+func TestPostStream(t *testing.T) {
+	h := newHouse(t, options{})
+	text := prose(82, 200)
+	h.register("a.txt", text)
+	var lines []string
+	for i := range 3000 {
+		body := fmt.Sprintf("post number %d is about nothing", i)
+		if i%100 == 7 {
+			body = text
+		}
+		lines = append(lines, fmt.Sprintf(`{"id":"p%d","text":%q}`, i, body))
+	}
+	lines[50] = `{"id":"p50","text":"a","author":"b"}`
+	lines[51] = `{"id":`
+	lines[52] = `{"id":"p1","text":"another"}`
+	request := h.request("POST", "/v1/posts", strings.NewReader(strings.Join(lines, "\n")), "Content-Type", "application/x-ndjson")
+	r, err := h.http.Do(request)
+	if err != nil || r.StatusCode != 200 {
+		t.Fatal(err, r)
+	}
+	defer r.Body.Close()
+	in := bufio.NewScanner(r.Body)
+	alerts := map[string]bool{}
+	n := 0
+	for ; in.Scan(); n++ {
+		var line struct {
+			PostAnswer
+			Status int `json:"status"`
+		}
+		if err := json.Unmarshal(in.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		wantID, wantStatus := fmt.Sprint("p", n), 0
+		switch n {
+		case 50:
+			wantStatus = 400
+		case 51:
+			wantID, wantStatus = "", 400
+		case 52:
+			wantID, wantStatus = "p1", 409
+		}
+		if line.ID != wantID || line.Status != wantStatus || (wantStatus == 0) != (line.Verdict != "") {
+			t.Fatalf("line %d: %s", n, in.Bytes())
+		}
+		for _, id := range line.AlertIds {
+			alerts[id] = true
+		}
+		if n%100 == 7 && len(line.AlertIds) != 1 {
+			t.Errorf("line %d: %s", n, in.Bytes())
+		}
+	}
+	if in.Err() != nil || n != len(lines) || len(alerts) != 1 {
+		t.Errorf("%v, %d lines, %v", in.Err(), n, alerts)
+	}
+
+	// Nobody reads the answers: after some hundred posts nothing more is taken.
+	reader, writer := io.Pipe()
+	slow := h.request("POST", "/v1/posts", reader, "Content-Type", "application/x-ndjson")
+	slow.Header.Set("Authorization", "Bearer "+h.keyOf(auth.Monitor, ""))
+	sent := make(chan int, 1)
+	go func() {
+		n := 0
+		defer func() { sent <- n }()
+		for ; n < 200_000; n++ {
+			if _, err := fmt.Fprintf(writer, `{"id":"slow %d %s","text":"nothing"}`+"\n", n, strings.Repeat("x", 150)); err != nil {
+				return
+			}
+		}
+	}()
+	answer, err := h.bare.Transport.(*inspector).next.RoundTrip(slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Second)
+	_ = reader.CloseWithError(io.ErrClosedPipe)
+	if n := <-sent; n > 100_000 {
+		t.Errorf("%d posts were taken that nobody read the answers of", n)
+	}
+	answer.Body.Close()
+}
+
+// TestDisposition: decisions change the state with a reason, and an exclusion lets the
+// passages pass for a time.
+func TestDisposition(t *testing.T) {
+	h := newHouse(t, options{})
+	text := prose(83, 300)
+	h.register("a.txt", text, field{"department", "finance", ""})
+	quote := text[200:600]
+	posted := read[PostAnswer](h.json("POST", "/v1/posts", fmt.Sprintf(`{"id":"p","text":%q}`, quote)).want(200))
+	path := "/v1/alerts/" + posted.AlertIds[0] + "/disposition"
+	analyst := h.as(h.keyOf(auth.Analyst, "finance"))
+	decide := func(body string) reply {
+		return do(t, analyst, h.request("POST", path, strings.NewReader(body), "Content-Type", "application/json"))
+	}
+	until := time.Now().Add(30 * 24 * time.Hour).UTC().Format(time.RFC3339)
+	for body, want := range map[string]int{
+		`{"state":"confirmed"}`: 400, `{"state":"confirmed","reason":""}`: 400, `{"state":"sold","reason":"a"}`: 400,
+		`{"state":"confirmed","from":"triage","reason":"a"}`:                               409,
+		fmt.Sprintf(`{"state":"confirmed","reason":"a","exclude_until":%q}`, until):        400,
+		`{"state":"public_quotation","reason":"a","exclude_until":"2020-01-01T00:00:00Z"}`: 400,
+		`{"state":"public_quotation","reason":"a","exclude_until":"2099-01-01T00:00:00Z"}`: 400,
+	} {
+		decide(body).want(want)
+	}
+	decide(`{"state":"triage","reason":"looking"}`).want(200)
+	detail := read[AlertDetail](decide(fmt.Sprintf(`{"state":"public_quotation","from":"triage","reason":"the minister read it out","exclude_until":%q}`, until)).want(200))
+	if detail.State != "public_quotation" || len(detail.History) != 2 || detail.History[1].Reason != "the minister read it out" || detail.History[1].ReleaseID == "" || detail.History[0].From != "new" {
+		t.Errorf("%+v", detail)
+	}
+	if a := h.lookUpText(h.http, quote, ""); a.Verdict != "public" {
+		t.Errorf("what was excluded is %s", a.Verdict)
+	}
+	if a := h.lookUpText(h.http, text, ""); a.Verdict != "unauthorized" {
+		t.Errorf("more than what was excluded is %s", a.Verdict)
+	}
+	if a := h.lookUpText(h.http, quote, "?seen_at="+time.Now().Add(31*24*time.Hour).UTC().Format(time.RFC3339)); a.Verdict != "unauthorized" {
+		t.Errorf("after the exclusion it is %s", a.Verdict)
+	}
+	if back := read[AlertDetail](decide(`{"state":"new","reason":"undone"}`).want(200)); back.State != "new" || len(back.History) != 3 {
+		t.Errorf("%+v", back)
+	}
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"iter"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/sealprint/sealprint/api/client"
+)
+
+func collectionCommand(c console) *cobra.Command {
+	return group("collection", "Create and list collections", collectionCreate(c), collectionList(c))
+}
+
+func collectionCreate(c console) *cobra.Command {
+	var kind, department, density string
+	return action[*client.Collection]{
+		use: "create NAME", short: "Create a collection", arguments: cobra.ExactArgs(1),
+		flags: func(f *pflag.FlagSet) {
+			f.StringVar(&kind, "kind", "protected", "protected (what leaks), public or boilerplate (what never alarms)")
+			f.StringVar(&department, "department", "", "who owns it")
+			f.StringVar(&density, "density", "dense", "dense or sparse")
+		},
+		do: func(ctx context.Context, api *client.Client, args []string) (*client.Collection, error) {
+			return api.CreateCollection(ctx, client.CreateCollectionJSONRequestBody{
+				Name: args[0], Kind: client.CollectionKind(kind), Department: department, Density: client.Density(density),
+			})
+		},
+		say: func(n *client.Collection) string {
+			return n.Name + " is " + string(n.Kind) + " and " + string(n.Density)
+		},
+	}.command(c)
+}
+
+func collectionList(c console) *cobra.Command {
+	return listing[client.Collection]{
+		use: "list", short: "List collections in the order of their names", arguments: cobra.NoArgs,
+		columns: []string{"NAME", "KIND", "DENSITY", "DEPARTMENT"},
+		items: func(ctx context.Context, api *client.Client, _ []string) (iter.Seq2[client.Collection, error], error) {
+			return api.Collections(ctx), nil
+		},
+		row: func(n client.Collection) []string {
+			return []string{n.Name, string(n.Kind), string(n.Density), n.Department}
+		},
+	}.command(c)
+}
+
+func registrationCommand(c console) *cobra.Command {
+	return group("registration", "List and cancel bulk registrations", registrationList(c), registrationCancel(c))
+}
+
+func registrationList(c console) *cobra.Command {
+	return listing[client.Registration]{
+		use: "list", short: "List bulk registrations, newest first", arguments: cobra.NoArgs,
+		columns: []string{"ID", "STATE", "LISTED", "REGISTERED", "UNCHANGED", "FAILED", "SOURCE", "PREFIX", "ERROR"},
+		items: func(ctx context.Context, api *client.Client, _ []string) (iter.Seq2[client.Registration, error], error) {
+			return api.Registrations(ctx), nil
+		},
+		row: func(j client.Registration) []string {
+			o := j.Outcomes
+			return []string{
+				j.ID, string(j.State), strconv.Itoa(j.Listed), strconv.Itoa(o.Registered + o.Updated + o.Duplicate), strconv.Itoa(o.Unchanged),
+				strconv.Itoa(o.Failed + o.Skipped), j.Source, j.Prefix, j.Error,
+			}
+		},
+	}.command(c)
+}
+
+func registrationCancel(c console) *cobra.Command {
+	return action[*client.Registration]{
+		use: "cancel ID", short: "Stop a bulk registration; what is registered stays", arguments: cobra.ExactArgs(1),
+		do: func(ctx context.Context, api *client.Client, args []string) (*client.Registration, error) {
+			return api.CancelRegistration(ctx, args[0])
+		},
+		say: func(j *client.Registration) string { return j.ID + " is " + string(j.State) },
+	}.command(c)
+}

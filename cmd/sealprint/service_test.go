@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sealprint/sealprint/api/client"
+	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
+)
+
+// made reads what a command with --json printed.
+func made[T any](t *testing.T, r result) (value T) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(r.out), &value); r.code != exitOK || err != nil {
+		t.Fatalf("exit code %d, %v: %s%s", r.code, err, r.out, r.err)
+	}
+	return value
+}
+
+// TestAlertsSurvive: while the server is killed again and again between a post and what
+// comes of it, and the receiver of webhooks answers with errors, redirects and silence,
+// every alert is delivered, verified, and made once.
+func TestAlertsSurvive(t *testing.T) {
+	t.Setenv("SEALPRINT_WEBHOOK_ALLOW", "127.0.0.0/8")
+	data, papers := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	const documents = 24
+	files := map[string]string{}
+	for i := range documents {
+		files[fmt.Sprintf("%02d.txt", i)] = fingerprinttest.Prose(uint64(i), 3000)
+	}
+	write(t, papers, files)
+
+	var mu sync.Mutex
+	delivered, refused := map[string]bool{}, map[string]bool{} // alerts, events
+	secret := ""
+	chance := rand.New(rand.NewPCG(2, 2))
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		event, err := client.VerifyWebhook(secret, r.Header, body)
+		if err != nil {
+			t.Errorf("a delivery does not verify: %v", err)
+		}
+		// Once for each event: the pause after a second failure is minutes long.
+		if !refused[event.ID] {
+			refused[event.ID] = true
+			switch chance.IntN(5) {
+			case 0:
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			case 1:
+				http.Redirect(w, r, "/elsewhere", http.StatusFound)
+				return
+			case 2:
+				panic(http.ErrAbortHandler) // the connection breaks off
+			}
+		}
+		delivered[event.AlertID] = true
+	}))
+	defer receiver.Close()
+
+	s := startProcess(t, data)
+	if r := s.cli("register", papers, "--department", "finance", "--json"); r.code != exitOK {
+		t.Fatal(r.err)
+	}
+	mu.Lock()
+	secret = made[client.NewWebhook](t, s.cli("webhook", "create", receiver.URL, "--event", "alert.created", "--department", "finance", "--json")).Secret
+	mu.Unlock()
+	alerts := map[string]string{} // by post
+	for i := range documents {
+		if i%4 == 0 {
+			pause := time.Duration(chance.IntN(40)) * time.Millisecond
+			victim := s.cmd.Process
+			time.AfterFunc(pause, func() { _ = victim.Kill() })
+		}
+		for try := 0; ; try++ {
+			body := fmt.Sprintf(`{"id":"post %d","text":%q}`, i, files[fmt.Sprintf("%02d.txt", i)][500:900])
+			request, err := http.NewRequest(http.MethodPost, s.url+"/v1/posts", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Authorization", "Bearer "+s.key)
+			request.Header.Set("Content-Type", "application/json")
+			r, err := http.DefaultClient.Do(request)
+			var answer client.PostAnswer
+			if err == nil {
+				err = json.NewDecoder(r.Body).Decode(&answer)
+				r.Body.Close()
+			}
+			if err == nil && len(answer.AlertIds) == 1 {
+				alerts[answer.ID] = answer.AlertIds[0]
+				break
+			}
+			if try == 3 {
+				t.Fatalf("post %d: %v %+v", i, err, answer)
+			}
+			<-s.done
+			s.done <- 0 // for kill
+			s.kill()
+			s = startProcess(t, data)
+		}
+	}
+	deadline := time.Now().Add(90 * time.Second)
+	for {
+		mu.Lock()
+		n := len(delivered)
+		mu.Unlock()
+		if n == documents || time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	mu.Lock()
+	for post, id := range alerts {
+		if !delivered[id] {
+			t.Errorf("the alert about %s was not delivered", post)
+		}
+	}
+	if len(delivered) != documents {
+		t.Errorf("%d alerts were delivered, of %d", len(delivered), documents)
+	}
+	mu.Unlock()
+	list := s.cli("alert", "list", "--json")
+	if n := strings.Count(list.out, "\n"); n != documents {
+		t.Errorf("there are %d alerts, not %d", n, documents)
+	}
+	if r := s.cli("audit", "verify"); r.code != exitOK || !strings.HasPrefix(r.out, "sealprint-audit-1 ") {
+		t.Errorf("%d %s%s", r.code, r.out, r.err)
+	}
+	if r := s.cli("audit", "verify", "--data", data); r.code != exitOK {
+		t.Errorf("%d %s%s", r.code, r.out, r.err)
+	}
+}
+
+// TestOffice walks what a department does in a week, by the command line alone.
+func TestOffice(t *testing.T) {
+	data, papers := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	memo := fingerprinttest.Prose(1, 3000)
+	write(t, papers, map[string]string{"memo.txt": memo})
+	s := start(t, data)
+	admin := s.key
+	registrar := made[madeKey](t, s.cli("key", "create", "--role", "registrar", "--department", "finance", "--json"))
+	analyst := made[madeKey](t, s.cli("key", "create", "--role", "analyst", "--department", "finance", "--expires", "24h", "--label", "desk 4", "--json"))
+	monitor := made[madeKey](t, s.cli("key", "create", "--role", "monitor", "--json"))
+
+	s.key = registrar.Key
+	report, _ := lines(t, s.cli("register", papers, "--json").out)
+	id := report[filepath.Join(papers, "memo.txt")].DocumentID
+	if r := s.cli("match", "--text", memo[:300]); r.code != exitNotAllowed {
+		t.Errorf("a registrar looks up: %d", r.code)
+	}
+	s.key = monitor.Key
+	seen, err := client.New(s.url, s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := seen.Post(t.Context(), client.Post{ID: "p1", Text: memo[300:900]})
+	if err != nil || len(answer.AlertIds) != 1 {
+		t.Fatalf("%v %+v", err, answer)
+	}
+	n := 0
+	for result, err := range seen.Posts(t.Context(), slices.Values([]client.Post{{ID: "p1", Text: memo[300:900]}, {ID: "p1", Text: "other"}, {ID: "p2", Text: "nothing"}})) {
+		if err != nil || (result.Problem != nil) != (n == 1) || n == 0 && result.AlertIds[0] != answer.AlertIds[0] {
+			t.Errorf("%d: %v %+v", n, err, result)
+		}
+		n++
+	}
+	if n != 3 {
+		t.Errorf("%d results", n)
+	}
+	s.key = analyst.Key
+	alert := made[client.AlertDetail](t, s.cli("alert", "show", answer.AlertIds[0], "--json"))
+	if alert.Document.ID != id || alert.Posts != 1 {
+		t.Errorf("%+v", alert)
+	}
+	if r := s.cli("alert", "list", "--state", "new"); !strings.Contains(r.out, alert.ID) {
+		t.Errorf("%s%s", r.out, r.err)
+	}
+	if r := s.cli("alert", "decide", alert.ID, "--state", "public_quotation", "--reason", "read out in the assembly", "--exclude-until", "720h"); r.code != exitOK || !strings.Contains(r.out, "public_quotation") {
+		t.Errorf("%s%s", r.out, r.err)
+	}
+	if r := s.cli("alert", "show", alert.ID); !strings.Contains(r.out, "new → public_quotation, read out in the assembly") {
+		t.Errorf("%s%s", r.out, r.err)
+	}
+	if a := s.match(memo[300:900]); a.Verdict != "public" {
+		t.Errorf("what was excluded is %s", a.Verdict)
+	}
+	s.key = registrar.Key
+	release := strings.TrimSpace(s.cli("document", "release", id, "--authority", "press wing", "--from", "-1h", "--until", "1h").out)
+	s.key = analyst.Key
+	if a := s.match(memo); a.Verdict != "authorized" {
+		t.Errorf("what was released is %s", a.Verdict)
+	}
+	s.key = registrar.Key
+	if r := s.cli("document", "releases", id); !strings.Contains(r.out, release) || !strings.Contains(r.out, "excluded") {
+		t.Errorf("%s%s", r.out, r.err)
+	}
+	for _, line := range [][]string{{"document", "revoke", id, release}, {"document", "withdraw", id, "--reason", "superseded"}} {
+		if r := s.cli(line...); r.code != exitOK {
+			t.Errorf("%v: %s%s", line, r.out, r.err)
+		}
+	}
+	s.key = admin
+	if a := s.match(memo); a.Verdict != "no_match" {
+		t.Errorf("what was withdrawn is %s", a.Verdict)
+	}
+	if r := s.cli("key", "revoke", analyst.ID); r.code != exitOK {
+		t.Error(r.err)
+	}
+	if r := s.cli("key", "list"); !strings.Contains(r.out, "desk 4") || strings.Contains(r.out, analyst.Key) {
+		t.Error(r.out)
+	}
+	if r := s.cli("audit", "list", "--action", "decideAlert"); strings.Count(r.out, "decideAlert") != 2 {
+		t.Errorf("%s%s", r.out, r.err)
+	}
+	s.key = analyst.Key
+	if r := s.cli("alert", "list"); r.code != exitNotAllowed {
+		t.Errorf("a revoked key: %d", r.code)
+	}
+}
+
+// TestRecipes: the recipes of examples do what they say.
+func TestRecipes(t *testing.T) {
+	data, papers := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	memo := fingerprinttest.Prose(1, 3000)
+	write(t, papers, map[string]string{"memo.txt": memo, "posts.ndjson": ""})
+	s := start(t, data)
+	if r := s.cli("register", filepath.Join(papers, "memo.txt")); r.code != exitOK {
+		t.Fatal(r.err)
+	}
+	recipe := func(name string, args ...string) (string, string) {
+		t.Helper()
+		var out, errOut bytes.Buffer
+		cmd := exec.Command("../../examples/"+name, args...)
+		cmd.Env = append(os.Environ(), "SEALPRINT_URL="+s.url, "SEALPRINT_API_KEY="+s.key)
+		cmd.Stdout, cmd.Stderr = &out, &errOut
+		if err := cmd.Run(); err != nil {
+			t.Errorf("%s: %v: %s%s", name, err, out.String(), errOut.String())
+		}
+		return out.String(), errOut.String()
+	}
+	out, _ := recipe("post.sh", "He said \"look\" at C:\\leaks\tand\nthen: "+memo[200:700])
+	var answer client.PostAnswer
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || answer.Verdict != "unauthorized" {
+		t.Errorf("%v: %s", err, out)
+	}
+	var posts strings.Builder
+	for i := range 500 {
+		text := fmt.Sprint("nothing to see here, number ", i)
+		if i%100 == 3 {
+			text = memo[200:700]
+		}
+		fmt.Fprintf(&posts, `{"id":"p%d","text":%q}`+"\n", i, text)
+	}
+	path := filepath.Join(papers, "posts.ndjson")
+	if err := os.WriteFile(path, []byte(posts.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, said := recipe("post.py", path)
+	if strings.Count(out, answer.AlertIds[0]) != 5 || !strings.Contains(said, "500 taken, 5 with alerts, 0 refused") {
+		t.Errorf("%s%s", out, said)
+	}
+}
