@@ -75,6 +75,7 @@ type Late struct {
 
 	mu    sync.Mutex
 	fresh []storage.Sheet
+	ended bool
 	wake  chan struct{}
 
 	again []pass // in the order of their time
@@ -109,6 +110,9 @@ func (l *Late) Close() error {
 func (l *Late) Registered(sheets []storage.Sheet) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
 	l.fresh = append(l.fresh, sheets...)
 	select {
 	case l.wake <- struct{}{}:
@@ -129,6 +133,11 @@ func (l *Late) take() (sheets []storage.Sheet) {
 }
 
 func (l *Late) run(ctx context.Context) {
+	defer func() { // nothing is held for nobody
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.fresh, l.ended = nil, true
+	}()
 	if err := l.resume(ctx); err != nil && ctx.Err() == nil {
 		l.log.Error("posts are not searched for documents that were registered before the last stop", "error", err)
 	}
@@ -177,8 +186,25 @@ func (l *Late) lookBack(ctx context.Context) error {
 			return err
 		}
 		l.again = append(l.again, pass{time.Now().Add(onTheirWay), after, sheets})
+		for l.held() > maxFresh { // a bulk registration: earlier is better than too much memory
+			next := l.again[0]
+			l.again = l.again[1:]
+			if _, err := l.search(ctx, next.sheets, next.after); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// held is how many fingerprints wait to be searched for once more.
+func (l *Late) held() (n int) {
+	for _, p := range l.again {
+		for _, s := range p.sheets {
+			n += len(s.Hashes)
+		}
+	}
+	return n
 }
 
 // resume looks for what was registered before the last stop and not looked for yet. Nobody

@@ -666,6 +666,43 @@ func TestFair(t *testing.T) {
 	}
 }
 
+// What is enqueued again while it is under way goes to the end of what is due; it is under way
+// nevertheless, and nothing else takes its place.
+func TestAgainUnderWay(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	held := make(chan struct{})
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		requests.Add(1)
+		<-held
+	}))
+	defer server.Close()
+	w := subscribe(t, r, "whk_a", server.URL)
+	var events []storage.Event
+	for n := range 2 * perWebhook {
+		events = append(events, enqueue(t, r, w.ID, fmt.Sprint(n), 0))
+	}
+	d := newDeliverer(r, patient(), nil)
+	start(t, d)
+	until(t, "as many as may be are under way", func() bool { return requests.Load() == perWebhook })
+	for _, e := range events[:perWebhook] {
+		if err := r.Enqueue(t.Context(), w.ID, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.Wake()
+	time.Sleep(50 * time.Millisecond)
+	if n := requests.Load(); n != perWebhook {
+		t.Errorf("%d under way", n)
+	}
+	close(held)
+	drained(t, r)
+	if n := requests.Load(); n != 2*perWebhook {
+		t.Errorf("%d requests of %d events", n, 2*perWebhook)
+	}
+}
+
 // Connections are used again, and answers are neither kept nor waited for.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
