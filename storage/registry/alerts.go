@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sealprint/sealprint/storage"
@@ -120,11 +121,15 @@ func (r *Registry) ReleasesOf(ctx context.Context, ids []storage.DocumentID) (ma
 
 // among limits a column to some values.
 func (c *condition) among(column string, ids []storage.DocumentID) {
-	terms := "(1 = 0"
-	for _, id := range ids {
-		terms += " OR " + column + " = " + c.arg(string(id))
+	if len(ids) == 0 {
+		c.where("1 = 0")
+		return
 	}
-	c.where(terms + ")")
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = c.arg(string(id))
+	}
+	c.where(column + " IN (" + strings.Join(names, ", ") + ")")
 }
 
 // RevokeRelease implements [storage.Registry].

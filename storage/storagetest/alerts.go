@@ -247,6 +247,13 @@ func (s *registrySuite) alerts() {
 	same, err := s.r.AlertsOf(s.Context(), []storage.DocumentID{"doc_a", "doc_b"})
 	s.ok(err)
 	s.equal(same, []storage.Alert{a})
+	all := []storage.DocumentID{"doc_a"}
+	for i := range 5000 {
+		all = append(all, storage.DocumentID(fmt.Sprint("doc_", i)))
+	}
+	if same, err = s.r.AlertsOf(s.Context(), all); err != nil || len(same) != 1 {
+		s.Fatalf("of many documents: %v, %d alerts", err, len(same))
+	}
 	// Only the newest posts of many are named.
 	const many = 2500
 	for a.Posts < many {
