@@ -643,7 +643,7 @@ func TestFair(t *testing.T) {
 		enqueue(t, r, w.ID, fmt.Sprint(n), 0)
 	}
 	timing := patient()
-	timing.attempt = 500 * time.Millisecond
+	timing.attempt = time.Second
 	timing.waits = []time.Duration{0, time.Hour}
 	d := newDeliverer(r, timing, nil)
 	c := &counting{RoundTripper: d.client.Transport, under: make(map[string]int), most: make(map[string]int)}
@@ -775,7 +775,6 @@ func TestFailures(t *testing.T) {
 	}))
 	defer garbage.Close()
 	d := newDeliverer(nil, patient(), nil)
-	d.timing.attempt = 300 * time.Millisecond
 	for url, want := range map[string]string{
 		"http://" + silent.Addr().String():                    "timed out after 300ms",
 		"http://" + closed.Addr().String():                    "connection refused",
@@ -786,6 +785,10 @@ func TestFailures(t *testing.T) {
 		"https://host.invalid./": "host name does not resolve",
 		"https://10.1.2.3/":      notAllowed,
 	} {
+		d.timing.attempt = patient().attempt
+		if strings.HasPrefix(want, "timed out") {
+			d.timing.attempt = 300 * time.Millisecond
+		}
 		got := d.attempt(t.Context(), &storage.Webhook{URL: url, Secret: NewSecret()}, storage.Event{ID: "evt_a"}, time.Now())
 		if got.failure != want && !(want == "host name does not resolve" && strings.HasPrefix(got.failure, "timed out")) {
 			t.Errorf("%s: %q, want %q", url, got.failure, want)
