@@ -292,6 +292,27 @@ func (e RegistrationState) Valid() bool {
 	}
 }
 
+// Defines values for RegistrationKind.
+const (
+	RegistrationKindEstimate RegistrationKind = "estimate"
+	RegistrationKindGaps     RegistrationKind = "gaps"
+	RegistrationKindListing  RegistrationKind = "listing"
+)
+
+// Valid indicates whether the value is a known member of the RegistrationKind enum.
+func (e RegistrationKind) Valid() bool {
+	switch e {
+	case RegistrationKindEstimate:
+		return true
+	case RegistrationKindGaps:
+		return true
+	case RegistrationKindListing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ReleaseKind.
 const (
 	ReleaseKindAuthorized ReleaseKind = "authorized"
@@ -654,6 +675,41 @@ type Containment struct {
 	Query    float64 `json:"query"`
 }
 
+// Coverage defines model for Coverage.
+type Coverage struct {
+	Items []Covered `json:"items"`
+
+	// Usual What a document takes here, by what was registered so far; a guess where that is little.
+	Usual struct {
+		// IndexBytes Of indexes and registry.
+		IndexBytes float64 `json:"index_bytes"`
+
+		// Seconds Of a bulk registration, until its text is found.
+		Seconds float64 `json:"seconds"`
+	} `json:"usual"`
+}
+
+// Covered What one department has of one status. Only what is `ok` is protected as a whole; a `partial` document is where it could be read.
+type Covered struct {
+	Department string `json:"department"`
+
+	// Documents By the status of their newest versions.
+	Documents int `json:"documents"`
+
+	// Gaps Files that made no document.
+	Gaps int `json:"gaps"`
+
+	// Gone Of these documents, how many are at none of their sources any more, so that their pages cannot be shown.
+	Gone  int   `json:"gone"`
+	Pages int64 `json:"pages"`
+
+	// Status How a file was read.
+	Status Status `json:"status"`
+
+	// Undrawn Of these documents, how many have pages that are not known by their look.
+	Undrawn int `json:"undrawn"`
+}
+
 // Density How many fingerprints are kept of a document: `dense` recognizes noisy copies, `sparse` takes a quarter of the space. Both keep the guarantee.
 type Density string
 
@@ -707,7 +763,10 @@ type DocumentDetail struct {
 	Collection     string    `json:"collection"`
 	CreatedAt      time.Time `json:"created_at"`
 	Department     string    `json:"department"`
-	ID             string    `json:"id"`
+
+	// Gone Sources at which it is not any more.
+	Gone []string `json:"gone,omitempty,omitzero"`
+	ID   string   `json:"id"`
 
 	// Outdated Pages of the newest version could be read better now than they were; register it again with `again`.
 	Outdated    bool      `json:"outdated,omitempty,omitzero"`
@@ -766,6 +825,21 @@ type Dropped struct {
 // DroppedReason defines model for Dropped.Reason.
 type DroppedReason string
 
+// Estimate What a listing would take.
+type Estimate struct {
+	// Bytes Of these.
+	Bytes int64 `json:"bytes"`
+
+	// IndexBytes That indexes and registry would grow by, about.
+	IndexBytes int64 `json:"index_bytes"`
+
+	// Objects That would be fetched.
+	Objects int `json:"objects"`
+
+	// Seconds Until their text would be found, about.
+	Seconds float64 `json:"seconds"`
+}
+
 // EventTypes defines model for EventTypes.
 type EventTypes = []string
 
@@ -804,6 +878,29 @@ type Fingerprints struct {
 
 	// Found Of them, how many stand in the index, in whatever document.
 	Found int `json:"found"`
+}
+
+// Gap A file that made no document.
+type Gap struct {
+	Collection string `json:"collection"`
+	Department string `json:"department"`
+
+	// Outcome What became of a file.
+	Outcome Outcome   `json:"outcome"`
+	Reason  string    `json:"reason"`
+	Since   time.Time `json:"since"`
+	Source  string    `json:"source"`
+
+	// Status How a file was read.
+	Status  Status    `json:"status"`
+	TriedAt time.Time `json:"tried_at"`
+	Tries   int       `json:"tries"`
+}
+
+// GapList defines model for GapList.
+type GapList struct {
+	Items      []Gap  `json:"items"`
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
 // Gate What was measured of a page's text before it was believed. Shares are from 0 to 1.
@@ -1044,6 +1141,15 @@ type NewWebhook struct {
 	URL      string   `json:"url"`
 }
 
+// Noticed defines model for Noticed.
+type Noticed struct {
+	// Ignored Objects of other buckets, or outside the source's prefix.
+	Ignored int `json:"ignored"`
+
+	// Noticed Objects that will be looked at.
+	Noticed int `json:"noticed"`
+}
+
 // Obfuscation How the text was disguised, if it was.
 type Obfuscation struct {
 	// LookAlike Letters that stand in for Latin ones.
@@ -1208,15 +1314,35 @@ type Registration struct {
 	CreatedAt time.Time `json:"created_at"`
 	EndedAt   time.Time `json:"ended_at,omitempty,omitzero"`
 	Error     string    `json:"error,omitempty,omitzero"`
-	ID        string    `json:"id"`
+
+	// Estimate What a listing would take.
+	Estimate Estimate `json:"estimate,omitempty,omitzero"`
+
+	// Expected How many objects there are; absent until they are counted.
+	Expected      int    `json:"expected,omitempty,omitzero"`
+	ExpectedBytes int64  `json:"expected_bytes,omitempty,omitzero"`
+	ID            string `json:"id"`
+
+	// Kind What is gone through: the `listing` of the source; its `gaps`, which made no document before; or, as an `estimate`, the listing without registering
+	// anything. The listing unless given.
+	Kind RegistrationKind `json:"kind"`
 
 	// Listed Objects seen so far.
-	Listed    int               `json:"listed"`
-	Outcomes  Outcomes          `json:"outcomes"`
-	Prefix    string            `json:"prefix"`
-	Source    string            `json:"source"`
-	State     RegistrationState `json:"state"`
-	UpdatedAt time.Time         `json:"updated_at"`
+	Listed int `json:"listed"`
+
+	// ObjectsPerSecond Of late.
+	ObjectsPerSecond float64  `json:"objects_per_second,omitempty,omitzero"`
+	Outcomes         Outcomes `json:"outcomes"`
+	Prefix           string   `json:"prefix"`
+
+	// Scheduled Nobody asked for it; its items are only what has changed.
+	Scheduled bool `json:"scheduled,omitempty,omitzero"`
+
+	// SecondsLeft At that rate; absent until it can be told.
+	SecondsLeft float64           `json:"seconds_left,omitempty,omitzero"`
+	Source      string            `json:"source"`
+	State       RegistrationState `json:"state"`
+	UpdatedAt   time.Time         `json:"updated_at"`
 }
 
 // RegistrationState defines model for Registration.State.
@@ -1236,6 +1362,10 @@ type RegistrationItem struct {
 	// Status How a file was read.
 	Status Status `json:"status"`
 }
+
+// RegistrationKind What is gone through: the `listing` of the source; its `gaps`, which made no document before; or, as an `estimate`, the listing without registering
+// anything. The listing unless given.
+type RegistrationKind string
 
 // RegistrationList defines model for RegistrationList.
 type RegistrationList struct {
@@ -1308,6 +1438,22 @@ type ReleaseRequest struct {
 // Role `admin` may do everything; `registrar` registers and releases; `analyst` looks up, reads evidence and decides on alerts; `monitor` looks up and posts,
 // and sees ids, departments and scores only; `auditor` reads the audit log.
 type Role string
+
+// S3Notification An event of version 2 as S3, MinIO, Ceph and others send them, of which only the names of bucket and objects are read; keys may be URL-encoded or not.
+// Without records it is a test.
+type S3Notification struct {
+	Records []struct {
+		EventVersion string `json:"eventVersion,omitempty,omitzero"`
+		S3           struct {
+			Bucket struct {
+				Name string `json:"name"`
+			} `json:"bucket"`
+			Object struct {
+				Key string `json:"key"`
+			} `json:"object"`
+		} `json:"s3"`
+	} `json:"Records,omitempty,omitzero"`
+}
 
 // Status How a file was read.
 type Status string
@@ -1411,6 +1557,9 @@ type Limit = int
 // SeenAt defines model for SeenAt.
 type SeenAt = time.Time
 
+// SourceName defines model for SourceName.
+type SourceName = string
+
 // Suppressed defines model for Suppressed.
 type Suppressed = bool
 
@@ -1475,6 +1624,21 @@ type CreateCollectionJSONBody struct {
 	// or boilerplate collections too never alarms.
 	Kind CollectionKind `json:"kind,omitempty,omitzero"`
 	Name Name           `json:"name"`
+}
+
+// ListGapsParams defines parameters for ListGaps.
+type ListGapsParams struct {
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Department A branch.
+	Department Department `form:"department,omitempty" json:"department,omitempty,omitzero"`
+
+	// Source What the source begins with.
+	Source string `form:"source,omitempty" json:"source,omitempty,omitzero"`
+	Status Status `form:"status,omitempty" json:"status,omitempty,omitzero"`
 }
 
 // ListDocumentsParams defines parameters for ListDocuments.
@@ -1604,6 +1768,10 @@ type StartRegistrationJSONBody struct {
 	// Examples: finance/budget-wing
 	Department Department `json:"department,omitempty,omitzero"`
 
+	// Kind What is gone through: the `listing` of the source; its `gaps`, which made no document before; or, as an `estimate`, the listing without registering
+	// anything. The listing unless given.
+	Kind RegistrationKind `json:"kind,omitempty,omitzero"`
+
 	// Prefix Only keys that begin with this, below the source's own prefix.
 	Prefix string `json:"prefix,omitempty,omitzero"`
 
@@ -1678,6 +1846,12 @@ type ReleaseDocumentJSONRequestBody = ReleaseRequest
 // WithdrawDocumentJSONRequestBody defines body for WithdrawDocument for application/json ContentType.
 type WithdrawDocumentJSONRequestBody WithdrawDocumentJSONBody
 
+// NoticeObjectsJSONRequestBody defines body for NoticeObjects for application/json ContentType.
+type NoticeObjectsJSONRequestBody = S3Notification
+
+// NoticeObjectsByURLJSONRequestBody defines body for NoticeObjectsByURL for application/json ContentType.
+type NoticeObjectsByURLJSONRequestBody = S3Notification
+
 // CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
 type CreateKeyJSONRequestBody CreateKeyJSONBody
 
@@ -1743,6 +1917,12 @@ type ServerInterface interface {
 	// Compare Look a text up in another
 	// (POST /v1/compare)
 	Compare(ctx echo.Context) error
+	// GetCoverage What is protected, and what is not
+	// (GET /v1/coverage)
+	GetCoverage(ctx echo.Context) error
+	// ListGaps Files that made no document, and why
+	// (GET /v1/coverage/gaps)
+	ListGaps(ctx echo.Context, params ListGapsParams) error
 	// ListDocuments List documents in the order of their registration
 	// (GET /v1/documents)
 	ListDocuments(ctx echo.Context, params ListDocumentsParams) error
@@ -1773,6 +1953,12 @@ type ServerInterface interface {
 	// WithdrawDocument End the registration of a document
 	// (POST /v1/documents/{id}/withdraw)
 	WithdrawDocument(ctx echo.Context, id DocumentID) error
+	// NoticeObjects Tell that objects of a source have changed
+	// (POST /v1/hooks/s3/{source})
+	NoticeObjects(ctx echo.Context, source SourceName) error
+	// NoticeObjectsByURL The same, with the key in the URL
+	// (POST /v1/hooks/s3/{source}/{token})
+	NoticeObjectsByURL(ctx echo.Context, source SourceName, token string) error
 	// IndexStats What is registered and what it takes
 	// (GET /v1/index)
 	IndexStats(ctx echo.Context) error
@@ -2093,6 +2279,61 @@ func (w *ServerInterfaceWrapper) Compare(ctx echo.Context) error {
 	return err
 }
 
+// GetCoverage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCoverage(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCoverage(ctx)
+	return err
+}
+
+// ListGaps converts echo context to params.
+func (w *ServerInterfaceWrapper) ListGaps(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListGapsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "department" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "department", ctx.QueryParams(), &params.Department, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter department: %s", err))
+	}
+
+	// ------------- Optional query parameter "source" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "source", ctx.QueryParams(), &params.Source, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter source: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListGaps(ctx, params)
+	return err
+}
+
 // ListDocuments converts echo context to params.
 func (w *ServerInterfaceWrapper) ListDocuments(ctx echo.Context) error {
 	var err error
@@ -2305,6 +2546,46 @@ func (w *ServerInterfaceWrapper) WithdrawDocument(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.WithdrawDocument(ctx, id)
+	return err
+}
+
+// NoticeObjects converts echo context to params.
+func (w *ServerInterfaceWrapper) NoticeObjects(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "source" -------------
+	var source SourceName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "source", ctx.Param("source"), &source, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter source: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.NoticeObjects(ctx, source)
+	return err
+}
+
+// NoticeObjectsByURL converts echo context to params.
+func (w *ServerInterfaceWrapper) NoticeObjectsByURL(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "source" -------------
+	var source SourceName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "source", ctx.Param("source"), &source, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter source: %s", err))
+	}
+
+	// ------------- Path parameter "token" -------------
+	var token string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "token", ctx.Param("token"), &token, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter token: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.NoticeObjectsByURL(ctx, source, token)
 	return err
 }
 
@@ -2785,6 +3066,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/registrations/:id", wrapper.CancelRegistration, options.OperationMiddlewares["cancelRegistration"]...)
 	router.GET(options.BaseURL+"/v1/registrations/:id", wrapper.GetRegistration, options.OperationMiddlewares["getRegistration"]...)
 	router.GET(options.BaseURL+"/v1/registrations/:id/events", wrapper.WatchRegistration, options.OperationMiddlewares["watchRegistration"]...)
+	router.POST(options.BaseURL+"/v1/hooks/s3/:source", wrapper.NoticeObjects, options.OperationMiddlewares["noticeObjects"]...)
+	router.POST(options.BaseURL+"/v1/hooks/s3/:source/:token", wrapper.NoticeObjectsByURL, options.OperationMiddlewares["noticeObjectsByURL"]...)
+	router.GET(options.BaseURL+"/v1/coverage", wrapper.GetCoverage, options.OperationMiddlewares["getCoverage"]...)
+	router.GET(options.BaseURL+"/v1/coverage/gaps", wrapper.ListGaps, options.OperationMiddlewares["listGaps"]...)
 	router.GET(options.BaseURL+"/v1/documents/:id/releases", wrapper.ListReleases, options.OperationMiddlewares["listReleases"]...)
 	router.POST(options.BaseURL+"/v1/documents/:id/releases", wrapper.ReleaseDocument, options.OperationMiddlewares["releaseDocument"]...)
 	router.DELETE(options.BaseURL+"/v1/documents/:id/releases/:release", wrapper.RevokeRelease, options.OperationMiddlewares["revokeRelease"]...)
@@ -3353,6 +3638,83 @@ func (response ComparedefaultApplicationProblemPlusJSONResponse) VisitCompareRes
 	return err
 }
 
+type GetCoverageRequestObject struct {
+}
+
+type GetCoverageResponseObject interface {
+	VisitGetCoverageResponse(w http.ResponseWriter) error
+}
+
+type GetCoverage200JSONResponse Coverage
+
+func (response GetCoverage200JSONResponse) VisitGetCoverageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetCoveragedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetCoveragedefaultApplicationProblemPlusJSONResponse) VisitGetCoverageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGapsRequestObject struct {
+	Params ListGapsParams
+}
+
+type ListGapsResponseObject interface {
+	VisitListGapsResponse(w http.ResponseWriter) error
+}
+
+type ListGaps200JSONResponse GapList
+
+func (response ListGaps200JSONResponse) VisitListGapsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListGapsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListGapsdefaultApplicationProblemPlusJSONResponse) VisitListGapsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListDocumentsRequestObject struct {
 	Params ListDocumentsParams
 }
@@ -3746,6 +4108,87 @@ type WithdrawDocumentdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response WithdrawDocumentdefaultApplicationProblemPlusJSONResponse) VisitWithdrawDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NoticeObjectsRequestObject struct {
+	Source SourceName `json:"source"`
+	Body   *NoticeObjectsJSONRequestBody
+}
+
+type NoticeObjectsResponseObject interface {
+	VisitNoticeObjectsResponse(w http.ResponseWriter) error
+}
+
+type NoticeObjects202JSONResponse Noticed
+
+func (response NoticeObjects202JSONResponse) VisitNoticeObjectsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NoticeObjectsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response NoticeObjectsdefaultApplicationProblemPlusJSONResponse) VisitNoticeObjectsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NoticeObjectsByURLRequestObject struct {
+	Source SourceName `json:"source"`
+	Token  string     `json:"token"`
+	Body   *NoticeObjectsByURLJSONRequestBody
+}
+
+type NoticeObjectsByURLResponseObject interface {
+	VisitNoticeObjectsByURLResponse(w http.ResponseWriter) error
+}
+
+type NoticeObjectsByURL202JSONResponse Noticed
+
+func (response NoticeObjectsByURL202JSONResponse) VisitNoticeObjectsByURLResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type NoticeObjectsByURLdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response NoticeObjectsByURLdefaultApplicationProblemPlusJSONResponse) VisitNoticeObjectsByURLResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4819,6 +5262,12 @@ type StrictServerInterface interface {
 	// Compare Look a text up in another
 	// (POST /v1/compare)
 	Compare(ctx context.Context, request CompareRequestObject) (CompareResponseObject, error)
+	// GetCoverage What is protected, and what is not
+	// (GET /v1/coverage)
+	GetCoverage(ctx context.Context, request GetCoverageRequestObject) (GetCoverageResponseObject, error)
+	// ListGaps Files that made no document, and why
+	// (GET /v1/coverage/gaps)
+	ListGaps(ctx context.Context, request ListGapsRequestObject) (ListGapsResponseObject, error)
 	// ListDocuments List documents in the order of their registration
 	// (GET /v1/documents)
 	ListDocuments(ctx context.Context, request ListDocumentsRequestObject) (ListDocumentsResponseObject, error)
@@ -4849,6 +5298,12 @@ type StrictServerInterface interface {
 	// WithdrawDocument End the registration of a document
 	// (POST /v1/documents/{id}/withdraw)
 	WithdrawDocument(ctx context.Context, request WithdrawDocumentRequestObject) (WithdrawDocumentResponseObject, error)
+	// NoticeObjects Tell that objects of a source have changed
+	// (POST /v1/hooks/s3/{source})
+	NoticeObjects(ctx context.Context, request NoticeObjectsRequestObject) (NoticeObjectsResponseObject, error)
+	// NoticeObjectsByURL The same, with the key in the URL
+	// (POST /v1/hooks/s3/{source}/{token})
+	NoticeObjectsByURL(ctx context.Context, request NoticeObjectsByURLRequestObject) (NoticeObjectsByURLResponseObject, error)
 	// IndexStats What is registered and what it takes
 	// (GET /v1/index)
 	IndexStats(ctx context.Context, request IndexStatsRequestObject) (IndexStatsResponseObject, error)
@@ -5312,6 +5767,54 @@ func (sh *strictHandler) Compare(ctx echo.Context) error {
 	return nil
 }
 
+// GetCoverage operation middleware
+func (sh *strictHandler) GetCoverage(ctx echo.Context) error {
+	var request GetCoverageRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetCoverage(ctx.Request().Context(), request.(GetCoverageRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetCoverage")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetCoverageResponseObject); ok {
+		return validResponse.VisitGetCoverageResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ListGaps operation middleware
+func (sh *strictHandler) ListGaps(ctx echo.Context, params ListGapsParams) error {
+	var request ListGapsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListGaps(ctx.Request().Context(), request.(ListGapsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListGaps")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ListGapsResponseObject); ok {
+		return validResponse.VisitListGapsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListDocuments operation middleware
 func (sh *strictHandler) ListDocuments(ctx echo.Context, params ListDocumentsParams) error {
 	var request ListDocumentsRequestObject
@@ -5632,6 +6135,103 @@ func (sh *strictHandler) WithdrawDocument(ctx echo.Context, id DocumentID) error
 		return err
 	} else if validResponse, ok := response.(WithdrawDocumentResponseObject); ok {
 		return validResponse.VisitWithdrawDocumentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// NoticeObjects operation middleware
+func (sh *strictHandler) NoticeObjects(ctx echo.Context, source SourceName) error {
+	var request NoticeObjectsRequestObject
+
+	request.Source = source
+
+	var body NoticeObjectsJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.NoticeObjects(ctx.Request().Context(), request.(NoticeObjectsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NoticeObjects")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(NoticeObjectsResponseObject); ok {
+		return validResponse.VisitNoticeObjectsResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// NoticeObjectsByURL operation middleware
+func (sh *strictHandler) NoticeObjectsByURL(ctx echo.Context, source SourceName, token string) error {
+	var request NoticeObjectsByURLRequestObject
+
+	request.Source = source
+	request.Token = token
+
+	var body NoticeObjectsByURLJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.NoticeObjectsByURL(ctx.Request().Context(), request.(NoticeObjectsByURLRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "NoticeObjectsByURL")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(NoticeObjectsByURLResponseObject); ok {
+		return validResponse.VisitNoticeObjectsByURLResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -79,8 +79,8 @@ func (s *Server) audited(next StrictHandlerFunc, _ string) StrictHandlerFunc {
 			return next(c, request)
 		}
 		n := &note{size: max(c.Request().ContentLength, 0)}
-		for _, value := range c.ParamValues() {
-			if idPattern.MatchString(value) {
+		for i, value := range c.ParamValues() {
+			if c.ParamNames()[i] != tokenParameter && idPattern.MatchString(value) {
 				n.targets = append(n.targets, value)
 			}
 		}

@@ -267,6 +267,9 @@ func (s *Server) detail(ctx context.Context, id string) (DocumentDetail, error) 
 	}
 	for _, source := range sources {
 		out.Sources = append(out.Sources, source.Source)
+		if !source.GoneAt.IsZero() {
+			out.Gone = append(out.Gone, source.Source)
+		}
 	}
 	for _, v := range versions {
 		version := Version{

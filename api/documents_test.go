@@ -202,7 +202,7 @@ func TestDelete(t *testing.T) {
 func TestPage(t *testing.T) {
 	s := newShelf("bucket", prose(50, 50))
 	close(s.step)
-	h := newHouse(t, options{places: []ingest.Place{{Name: "shelf", Source: s, Department: "default", Collection: "default"}}})
+	h := newHouse(t, options{places: []ingest.Place{{Name: "shelf", Source: s, Said: ingest.Said{Department: "default", Collection: "default"}}}})
 	upload := h.register("a.txt", prose(51, 50))
 	h.get("/v1/documents/" + upload.ID + "/pages/1").want(404)
 

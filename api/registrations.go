@@ -35,7 +35,7 @@ func (s *Server) StartRegistration(ctx context.Context, request StartRegistratio
 	}
 	b := request.Body
 	job, started, err := s.Ingest.StartJob(ctx, JobRequest{
-		Source: b.Source, Prefix: b.Prefix, Department: b.Department, Classification: b.Classification, Collection: b.Collection, Again: b.Again,
+		Source: b.Source, Prefix: b.Prefix, Kind: storage.JobKind(b.Kind), Department: b.Department, Classification: b.Classification, Collection: b.Collection, Again: b.Again,
 	})
 	if err != nil {
 		return nil, err
@@ -176,12 +176,23 @@ func toItem(i storage.Item) RegistrationItem {
 }
 
 func toRegistration(j storage.Job) Registration {
-	return Registration{
-		ID: string(j.ID), Source: j.Source, Prefix: j.Prefix, State: RegistrationState(j.State), Error: j.Error,
-		Listed: j.Listed, Bytes: j.Bytes, CreatedAt: j.CreatedAt, UpdatedAt: j.UpdatedAt, EndedAt: j.EndedAt,
+	r := Registration{
+		ID: string(j.ID), Kind: RegistrationKind(j.Kind), Scheduled: j.Scheduled, Source: j.Source, Prefix: j.Prefix, State: RegistrationState(j.State), Error: j.Error,
+		Listed: j.Listed, Bytes: j.Bytes, Expected: j.Expected, ExpectedBytes: j.ExpectedBytes,
+		CreatedAt: j.CreatedAt, UpdatedAt: j.UpdatedAt, EndedAt: j.EndedAt,
 		Outcomes: Outcomes{
 			Registered: j.Outcomes["registered"], Unchanged: j.Outcomes["unchanged"], Updated: j.Outcomes["updated"],
 			Duplicate: j.Outcomes["duplicate"], Failed: j.Outcomes["failed"], Skipped: j.Outcomes["skipped"],
 		},
 	}
+	switch {
+	case j.State == storage.JobRunning:
+		r.ObjectsPerSecond = j.Rate
+		if j.Rate > 0 && j.Expected > j.Listed {
+			r.SecondsLeft = float64(j.Expected-j.Listed) / j.Rate
+		}
+	case j.Kind == storage.JobEstimate:
+		r.Estimate = Estimate{Objects: j.Estimate.Objects, Bytes: j.Estimate.Bytes, IndexBytes: j.Estimate.IndexBytes, Seconds: j.Estimate.Seconds}
+	}
+	return r
 }

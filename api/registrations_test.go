@@ -86,7 +86,7 @@ func library(t *testing.T, n int) (*house, *shelf) {
 		objects = append(objects, prose(uint64(1000+i), 30))
 	}
 	s := newShelf("bucket", objects...)
-	return newHouse(t, options{places: []ingest.Place{{Name: "shelf", Source: s, Department: "finance", Collection: "acts"}}}), s
+	return newHouse(t, options{places: []ingest.Place{{Name: "shelf", Source: s, Said: ingest.Said{Department: "finance", Collection: "acts"}}}}), s
 }
 
 // TestEvents: whoever breaks off and goes on behind the last event that it saw

@@ -21,15 +21,17 @@ var bodies = map[string]string{
 	"startRegistration": `{"source":"none"}`, "releaseDocument": `{"authority":"a"}`, "withdrawDocument": `{"reason":"a"}`,
 	"takePosts": `{"id":"a","text":"a"}`, "decideAlert": `{"state":"triage","reason":"a"}`, "createKey": `{"role":"analyst"}`,
 	"createWebhook": `{"url":"https://192.0.2.1/","events":["alert.created"]}`, "patchWebhook": `{}`, "replayWebhook": `{"from":"2026-01-01T00:00:00Z"}`,
+	"noticeObjects": `{}`, "noticeObjectsByURL": `{}`,
 }
 
 // TestRoles walks every operation with every role: who may not is refused, whatever they
 // ask for, and who may is not.
 func TestRoles(t *testing.T) {
 	h := newHouse(t, options{})
-	clients := map[auth.Role]*http.Client{}
+	clients, keys := map[auth.Role]*http.Client{}, map[auth.Role]string{}
 	for _, r := range roles {
-		clients[r] = h.as(h.keyOf(r, ""))
+		keys[r] = h.keyOf(r, "")
+		clients[r] = h.as(keys[r])
 	}
 	walked := 0
 	for path, item := range h.server.spec.Paths.Map() {
@@ -48,7 +50,7 @@ func TestRoles(t *testing.T) {
 				if kind == "key" {
 					id = "absent"
 				}
-				url := strings.NewReplacer("{id}", id, "{page}", "1", "{release}", "rel_absent").Replace(path)
+				url := strings.NewReplacer("{id}", id, "{page}", "1", "{release}", "rel_absent", "{source}", "absent", "{token}", keys[role]).Replace(path)
 				request := h.request(method, url, nil)
 				if body, ok := bodies[operation.OperationID]; ok {
 					request = h.request(method, url, strings.NewReader(body), "Content-Type", "application/json")

@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,6 +111,7 @@ type Reading struct {
 // JobRequest asks for a bulk registration.
 type JobRequest struct {
 	Source, Prefix                         string
+	Kind                                   storage.JobKind
 	Department, Classification, Collection string
 	Again                                  bool
 }
@@ -127,6 +129,15 @@ type Ingest interface {
 	StartJob(ctx context.Context, r JobRequest) (job storage.Job, started bool, err error)
 	// CancelJob stops a bulk registration and waits until it has.
 	CancelJob(ctx context.Context, id storage.JobID) error
+	// Source tells whose a configured source is, and in which bucket; storage.ErrNotFound if
+	// there is none of the name.
+	Source(name string) (department, bucket string, err error)
+	// Notice keeps that objects of a source may have changed, until they were looked at. It
+	// returns how many of the keys are of the source.
+	Notice(ctx context.Context, source string, keys []string) (int, error)
+	// Usual tells how many bytes of indexes and registry a document takes here, and how many
+	// documents are registered in a second.
+	Usual(ctx context.Context, scope storage.Scope) (size, pace float64, err error)
 	// Outdated reports whether a version could be read better now than it was.
 	Outdated(v storage.Version) bool
 	// Undrawn counts the pages in a scope whose look is not known yet.
@@ -332,11 +343,7 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c) // the console's pages, and what the router refuses
 		}
 		if operation.Security == nil || len(*operation.Security) > 0 {
-			scheme, key, _ := strings.Cut(c.Request().Header.Get("Authorization"), " ")
-			if !strings.EqualFold(scheme, "Bearer") {
-				return auth.ErrUnauthenticated
-			}
-			principal, err := auth.Authenticate(c.Request().Context(), s.Registry, strings.TrimSpace(key))
+			principal, err := auth.Authenticate(c.Request().Context(), s.Registry, credential(c, operation))
 			if err != nil {
 				return err
 			}
@@ -351,6 +358,26 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 		return next(c)
 	}
 }
+
+// credential is what a request says who it is by; empty if it says nothing. Senders of
+// notifications may know only a password, or only a URL.
+func credential(c echo.Context, operation *openapi3.Operation) string {
+	if token := c.Param(tokenParameter); token != "" {
+		return token
+	}
+	scheme, key, _ := strings.Cut(c.Request().Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(key)
+	}
+	basic := operation.Security != nil && slices.ContainsFunc(*operation.Security, func(r openapi3.SecurityRequirement) bool { return r["basic"] != nil })
+	if _, password, ok := c.Request().BasicAuth(); ok && basic {
+		return password
+	}
+	return ""
+}
+
+// tokenParameter is the part of a path that is a secret.
+const tokenParameter = "token"
 
 // rolesOf reads who may call each operation.
 func rolesOf(spec *openapi3.T) (map[*openapi3.Operation][]auth.Role, error) {

@@ -43,6 +43,7 @@ var modules = map[string][]string{
 	"github.com/cenkalti/backoff/v5":                           {"ingest", "api/client", "cmd/sealprint"},       // retries with pauses
 	"github.com/cespare/xxhash/v2":                             {"fingerprint", "storage/index"},                // grams, checksums
 	"github.com/dchest/siphash":                                {"fingerprint"},                                 // the keyed function
+	"github.com/dustin/go-humanize":                            {"cmd/sealprint"},                               // sizes for people
 	"github.com/gabriel-vasile/mimetype":                       {"ingest/extract"},                              // types by content
 	"github.com/getkin/kin-openapi":                            {"api"},                                         // requests against openapi.yaml
 	"github.com/jhillyerd/enmime/v2":                           {"ingest/extract"},                              // mail

@@ -3,9 +3,11 @@ package ingest
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"maps"
 	"strings"
@@ -15,28 +17,24 @@ import (
 	"github.com/sealprint/sealprint/storage"
 )
 
-// Place is a configured source: where documents lie, and what is said about
-// them unless a job says otherwise.
-type Place struct {
-	Name           string
-	Source         Source
-	Prefix         string // all keys begin with it
-	Department     string
-	Classification string
-	Collection     string
-}
-
 // Request asks for a bulk registration.
 type Request struct {
 	// Source is the name of a place, or a URI below one.
 	Source string
 	// Prefix narrows the place further.
 	Prefix string
-	// What is said about the documents; empty fields are the place's own.
-	Department, Classification, Collection string
+	// Kind is what to go through; the listing, if it is empty.
+	Kind storage.JobKind
+	// What is said about the documents; empty fields are as the place says.
+	Said
 	// Again asks for known objects to be read again where they could be read better.
 	Again bool
+
+	scheduled bool
 }
+
+// said is what a job says about its documents.
+func said(j storage.Job) Said { return Said{j.Department, j.Classification, j.Collection} }
 
 // Jobs runs bulk registrations. Make one with [NewJobs].
 type Jobs struct {
@@ -44,6 +42,8 @@ type Jobs struct {
 	registry  storage.Registry
 	places    []Place
 	log       *slog.Logger
+
+	watchers map[string]*watcher // by the names of their places
 
 	mu      sync.Mutex
 	closed  bool
@@ -53,9 +53,10 @@ type Jobs struct {
 	stop    context.CancelFunc
 }
 
-// NewJobs goes on with the jobs that were running when the program last ended.
+// NewJobs goes on with the jobs that were running when the program last ended, and watches
+// the places.
 func NewJobs(ctx context.Context, registrar *Registrar, registry storage.Registry, places []Place, log *slog.Logger) (*Jobs, error) {
-	j := &Jobs{registrar: registrar, registry: registry, places: places, log: log, running: map[storage.JobID]*run{}}
+	j := &Jobs{registrar: registrar, registry: registry, places: places, log: log, watchers: map[string]*watcher{}, running: map[storage.JobID]*run{}}
 	j.ctx, j.stop = context.WithCancel(context.WithoutCancel(ctx))
 	unfinished, _, err := registry.Jobs(ctx, storage.Everywhere(), true, "", maxJobs)
 	if err != nil {
@@ -63,14 +64,20 @@ func NewJobs(ctx context.Context, registrar *Registrar, registry storage.Registr
 	}
 	for _, job := range unfinished {
 		place, err := j.place(job.Source)
-		if err != nil {
-			job.State, job.Error, job.EndedAt = storage.JobFailed, err.Error(), time.Now().UTC()
+		if err != nil || job.Scheduled {
+			job.State, job.EndedAt = storage.JobCancelled, time.Now().UTC()
+			if err != nil {
+				job.State, job.Error = storage.JobFailed, err.Error()
+			}
 			if err := registry.Commit(ctx, storage.Changes{Jobs: []storage.Job{job}}); err != nil {
 				return nil, fmt.Errorf("end job %s: %w", job.ID, err)
 			}
 			continue
 		}
 		j.launch(place, job)
+	}
+	for _, p := range places {
+		j.watch(p)
 	}
 	return j, nil
 }
@@ -141,15 +148,17 @@ func (j *Jobs) Start(ctx context.Context, r Request) (job storage.Job, started b
 	}
 	now := time.Now().UTC()
 	job = storage.Job{
-		ID: storage.JobID(storage.NewID("job")), Source: place.Name, Prefix: prefix, State: storage.JobRunning,
-		Department: cmp.Or(r.Department, place.Department), Classification: cmp.Or(r.Classification, place.Classification),
-		Collection: cmp.Or(r.Collection, place.Collection), Outcomes: map[string]int{}, CreatedAt: now, UpdatedAt: now, Again: r.Again,
+		ID: storage.JobID(storage.NewID("job")), Kind: cmp.Or(r.Kind, storage.JobListing), Source: place.Name, Prefix: prefix, State: storage.JobRunning,
+		Department: cmp.Or(r.Department, place.owner()), Classification: r.Classification, Collection: r.Collection,
+		Scheduled: r.scheduled, Outcomes: map[string]int{}, CreatedAt: now, UpdatedAt: now, Again: r.Again,
+	}
+	if job.Kind == storage.JobGaps {
+		job.Department = r.Department // gaps of all departments, if it names none
 	}
 	for _, run := range j.running {
 		switch running := run.snapshot(now); {
-		case running.Source != job.Source || running.Prefix != job.Prefix:
-		case running.Department != job.Department || running.Classification != job.Classification || running.Collection != job.Collection ||
-			running.Again != job.Again:
+		case running.Source != job.Source || running.Prefix != job.Prefix || running.Kind != job.Kind || running.Scheduled != job.Scheduled:
+		case said(running) != said(job) || running.Again != job.Again:
 			return storage.Job{}, false, fmt.Errorf("%w: the same source is being registered in another way", storage.ErrConflict)
 		default:
 			return running, false, nil
@@ -229,27 +238,38 @@ func (j *Jobs) finish(ctx context.Context, run *run, err error) {
 	j.log.Info("registration ended", "job", job.ID, "source", job.Source, "state", job.State, "listed", job.Listed, "outcomes", job.Outcomes)
 }
 
-// run lists the source from the job's checkpoint on and registers what it finds.
+// run goes through the objects of a job and registers what it finds.
 func (j *Jobs) run(ctx context.Context, place Place, run *run) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	start := run.snapshot(time.Now())
+	switch start.Kind {
+	case storage.JobEstimate:
+		return j.estimate(ctx, place, run)
+	case storage.JobGaps:
+		run.unordered = true // where it was is told by when each gap was tried
+	}
 	done, err := j.beyondCheckpoint(ctx, start)
 	if err != nil {
 		return err
 	}
+	var wait, counted sync.WaitGroup
+	counting, enough := context.WithCancel(ctx)
+	defer enough()
+	if start.Kind == storage.JobListing && !start.Scheduled && start.Expected == 0 {
+		counted.Go(func() { j.count(counting, place, run) })
+	}
 	slots := make(chan struct{}, maxFetches)
-	var wait sync.WaitGroup
-	for object, err := range listed(ctx, place.Source, start.Prefix, start.Checkpoint) {
+	tasks := func(ctx context.Context) iter.Seq2[task, error] { return j.tasks(ctx, place, start) }
+	for task, err := range ahead(ctx, maxListedAhead, tasks) {
 		if err != nil {
-			fail(fmt.Errorf("list source: %w", err))
+			fail(err)
 			break
 		}
-		uri := place.Source.URI(object.Key)
-		if strings.HasSuffix(object.Key, "/") && object.Size == 0 || done[uri] {
-			continue // what some clients put in the place of a folder; or done before the program was interrupted
+		if start.Kind == storage.JobListing && done[task.Source] {
+			continue // before the program was interrupted
 		}
-		seq, ok := run.begin(ctx, object)
+		seq, ok := run.begin(ctx, task.object)
 		if !ok {
 			break
 		}
@@ -260,25 +280,191 @@ func (j *Jobs) run(ctx context.Context, place Place, run *run) error {
 		if ctx.Err() != nil {
 			break
 		}
-		file := File{
-			SourceKey:      storage.SourceKey{Department: start.Department, Collection: start.Collection, Source: uri},
-			Classification: start.Classification,
-			Size:           object.Size,
-			Revision:       j.registrar.Revision(object),
-			Open:           func(ctx context.Context) (io.ReadCloser, error) { return place.Source.Open(ctx, object) },
-			Again:          start.Again,
-			job:            run,
-			seq:            seq,
-		}
+		task.Again, task.Settled, task.job, task.seq = start.Again, start.Scheduled, run, seq
 		wait.Go(func() {
 			defer func() { <-slots }()
-			if _, err := j.registrar.Register(ctx, file); err != nil {
+			if _, err := j.registrar.Register(ctx, task.File); err != nil {
 				fail(err)
 			}
 		})
 	}
 	wait.Wait()
+	enough()
+	counted.Wait()
 	return context.Cause(ctx)
+}
+
+// task is an object that a job is to register.
+type task struct {
+	File
+	object Object
+}
+
+// tasks are the objects of a job, with what is said about them.
+func (j *Jobs) tasks(ctx context.Context, place Place, job storage.Job) iter.Seq2[task, error] {
+	if job.Kind == storage.JobGaps {
+		return j.gaps(ctx, place, job)
+	}
+	return func(yield func(task, error) bool) {
+		known := known{jobs: j, place: place, prefix: job.Prefix, at: job.Checkpoint}
+		for object, err := range listed(ctx, place.Source, job.Prefix, job.Checkpoint) {
+			if err == nil {
+				err = known.until(ctx, object.Key)
+			}
+			if err != nil {
+				yield(task{}, fmt.Errorf("list source: %w", err))
+				return
+			}
+			if object.isFolder() {
+				continue
+			}
+			file, err := j.file(ctx, place, said(job), object)
+			if !yield(task{file, object}, err) || err != nil {
+				return
+			}
+		}
+		if err := known.until(ctx, ""); err != nil {
+			yield(task{}, fmt.Errorf("look for what is gone: %w", err))
+		}
+	}
+}
+
+// gaps are the objects of a place that made no document, as they are now.
+func (j *Jobs) gaps(ctx context.Context, place Place, job storage.Job) iter.Seq2[task, error] {
+	return func(yield func(task, error) bool) {
+		filter := storage.GapFilter{Department: job.Department, Under: place.Source.URI(job.Prefix)}
+		for cursor := ""; ; {
+			gaps, next, err := j.registry.Gaps(ctx, storage.Everywhere(), filter, cursor, maxAhead)
+			if err != nil {
+				yield(task{}, err)
+				return
+			}
+			for _, g := range gaps {
+				key, ok := place.Source.Key(g.Source)
+				if !ok || g.TriedAt.After(job.CreatedAt) {
+					continue
+				}
+				t, there, err := j.look(ctx, place, said(job), key)
+				t.SourceKey = g.SourceKey // even if the rules are others now
+				if (err != nil || there) && !yield(t, err) || err != nil {
+					return
+				}
+			}
+			if cursor = next; cursor == "" {
+				return
+			}
+		}
+	}
+}
+
+// look finds what is at a key now. What is not there any more is noted as gone.
+func (j *Jobs) look(ctx context.Context, place Place, wanted Said, key string) (t task, there bool, err error) {
+	var o Object
+	err = retry(ctx, j.registrar.outage, func() error {
+		o, err = place.Source.Stat(ctx, key)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrChanged):
+		return task{}, false, j.gone(ctx, place, key)
+	case err != nil && (ctx.Err() != nil || errors.Is(err, ErrUnavailable)):
+		return task{}, false, fmt.Errorf("look at object: %w", err)
+	case err != nil: // whoever opens it is refused, too, and says so
+		o = Object{Key: key, Size: -1}
+	}
+	file, err := j.file(ctx, place, wanted, o)
+	return task{file, o}, err == nil, err
+}
+
+// file is an object with what is said about it. Objects that did not change since they were
+// registered stay where they are, so that their tags need not be asked for again.
+func (j *Jobs) file(ctx context.Context, place Place, wanted Said, o Object) (File, error) {
+	f := File{
+		SourceKey: storage.SourceKey{Source: place.Source.URI(o.Key)}, Size: o.Size, Revision: j.registrar.Revision(o),
+		Open: func(ctx context.Context) (io.ReadCloser, error) { return place.Source.Open(ctx, o) },
+	}
+	put := func(s Said) File {
+		f.Department, f.Classification, f.Collection = s.Department, s.Classification, s.Collection
+		return f
+	}
+	if place.tagged() && !wanted.complete() {
+		sources, err := j.registry.SourcesAt(ctx, f.Source)
+		if err != nil {
+			return File{}, err
+		}
+		for _, s := range sources {
+			stands := Said{Department: s.Department, Collection: s.Collection}
+			if s.GoneAt.IsZero() && hmac.Equal(s.Revision, f.Revision) && wanted.or(stands) == stands.or(wanted) {
+				return put(wanted.or(stands).or(place.Said)), nil
+			}
+		}
+	}
+	said, err := place.say(o.Key, wanted, func() (tags map[string]string, err error) {
+		err = retry(ctx, j.registrar.outage, func() error {
+			tags, err = place.Source.Tags(ctx, o)
+			return err
+		})
+		return tags, err
+	})
+	if err != nil && (ctx.Err() != nil || errors.Is(err, ErrUnavailable)) {
+		return File{}, err
+	}
+	if err != nil { // nobody knows whose it is: it is not registered as anything else
+		f.Open = func(context.Context) (io.ReadCloser, error) { return nil, err }
+		said = wanted.or(place.Said)
+	}
+	return put(said), nil
+}
+
+// count counts the objects of a job, so that it can be told how long it will take. What goes
+// wrong goes wrong for the job, too, which tells.
+func (j *Jobs) count(ctx context.Context, place Place, run *run) {
+	n, size := 0, int64(0)
+	for o, err := range listed(ctx, place.Source, run.snapshot(time.Now()).Prefix, "") {
+		if err != nil || ctx.Err() != nil {
+			return
+		}
+		if !o.isFolder() {
+			n++
+			size += o.Size
+		}
+	}
+	run.mu.Lock()
+	defer run.mu.Unlock()
+	run.job.Expected, run.job.ExpectedBytes = n, size
+}
+
+// ahead takes values from a sequence before they are asked for, at most n of them, so that
+// the next page of a listing is there when it is its turn.
+func ahead[T any](ctx context.Context, n int, values func(context.Context) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	type one struct {
+		value T
+		err   error
+	}
+	return func(yield func(T, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		taken := make(chan one, n)
+		go func() {
+			defer close(taken)
+			for value, err := range values(ctx) {
+				select {
+				case taken <- one{value, err}:
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+		defer func() {
+			cancel()
+			for range taken { // until it has ended
+			}
+		}()
+		for o := range taken {
+			if !yield(o.value, o.err) {
+				return
+			}
+		}
+	}
 }
 
 // beyondCheckpoint returns the objects that an interrupted job had done although
@@ -322,6 +508,7 @@ type run struct {
 	// follows the longest prefix of them that is complete.
 	begun []begun
 	first int64
+	pace  pace
 	// Once a key was not greater than the one before, keys say nothing about what
 	// was listed, and there is no checkpoint any more.
 	last      string
@@ -336,6 +523,12 @@ type begun struct {
 
 func (r *run) id() storage.JobID {
 	return r.job.ID // never changes
+}
+
+// reports reports whether the job has an item for a file. Nobody waits for what is
+// scheduled: it tells only what it did.
+func (r *run) reports(p *prepared) bool {
+	return !r.job.Scheduled || !p.settled && p.result.Outcome != Unchanged
 }
 
 // answers reports whether the source says anything at all. If it does, an object
@@ -398,6 +591,7 @@ func (r *run) complete(files []*prepared) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.job = r.withLocked(files, r.job.UpdatedAt)
+	r.job.Rate = r.pace.add(len(files), time.Now())
 	for _, p := range files {
 		r.begun[p.file.seq-r.first].complete = true
 	}

@@ -43,7 +43,7 @@ func place(t *testing.T, s *sourcetest.Server, bucket string) ingest.Place {
 }
 
 func placeOf(s ingest.Source) ingest.Place {
-	return ingest.Place{Name: "bucket", Source: s, Department: "finance", Collection: "drafts", Classification: "secret"}
+	return ingest.Place{Name: "bucket", Source: s, Said: ingest.Said{Department: "finance", Collection: "drafts", Classification: "secret"}}
 }
 
 // watched is a source that counts, and does what a test wants before an object is
@@ -192,7 +192,7 @@ func TestJob(t *testing.T) {
 	server.Put(t, bucket, "other/text", words("other"))
 	w := &watched{Source: bucketOf(t, server, bucket)}
 	h := open(t, t.TempDir(), plan{places: []ingest.Place{placeOf(w)}})
-	request := ingest.Request{Source: "s3://job/gazette/", Classification: "top secret"}
+	request := ingest.Request{Source: "s3://job/gazette/", Said: ingest.Said{Classification: "top secret"}}
 
 	job, report := h.done(t, h.start(t, request))
 	count(t, job, map[ingest.Outcome]int{ingest.Registered: distinct, ingest.Duplicate: n - distinct})
@@ -640,6 +640,10 @@ func (m *memory) Stat(_ context.Context, name string) (ingest.Object, error) {
 	return ingest.Object{Key: name, ETag: name}, nil
 }
 
+func (m *memory) Tags(context.Context, ingest.Object) (map[string]string, error) {
+	return map[string]string{}, nil
+}
+
 func (m *memory) URI(key string) string { return "memory://" + key }
 
 func (m *memory) Key(uri string) (string, bool) { return strings.CutPrefix(uri, "memory://") }
@@ -745,7 +749,7 @@ func TestResolve(t *testing.T) {
 		{"all", "s3://archive", ""}, {"wing", "s3://gazettes", "budget/wing/"}, {"law", "s3://gazettes", "law/"},
 		{"whole", "s3://mixed", ""}, {"part", "s3://mixed", "part/"},
 	} {
-		places = append(places, ingest.Place{Name: p.name, Source: &named{memory{}, p.uri}, Prefix: p.prefix, Department: p.name})
+		places = append(places, ingest.Place{Name: p.name, Source: &named{memory{}, p.uri}, Prefix: p.prefix, Said: ingest.Said{Department: p.name}})
 	}
 	h := open(t, t.TempDir(), plan{places: places})
 	for _, test := range []struct{ source, prefix, place, want string }{

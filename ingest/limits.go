@@ -44,6 +44,10 @@ const (
 	// most that a resumed job looks at again.
 	maxAhead = 1000
 
+	// maxListedAhead is how many objects are listed before it is their turn: two pages of
+	// a listing.
+	maxListedAhead = 2000
+
 	// MaxTextBytes bounds the text that a reader may return for one file. It is
 	// ten times the longest act of the Pakistan Code; what exceeds it is a bomb.
 	MaxTextBytes = 32 << 20

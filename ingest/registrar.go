@@ -76,6 +76,8 @@ type File struct {
 	// Again asks for known content to be read again if it could be read better now
 	// than it was. Then it is updated.
 	Again bool
+	// Settled has what could not be read in this state of the object before left alone.
+	Settled bool
 
 	job *run
 	seq int64
@@ -211,6 +213,23 @@ func clearUp(ctx context.Context, index storage.Index, owned []storage.Ordinal) 
 	return lost, nil
 }
 
+// Withdraw ends the registration of a document that is not at its source any more.
+func (r *Registrar) Withdraw(ctx context.Context, id storage.DocumentID) error {
+	ordinals, err := r.registry.Withdraw(ctx, storage.Everywhere(), id, storage.Withdrawal{
+		At: time.Now().UTC(), By: storage.BySource, Reason: "it was removed from its source",
+	})
+	if isNotFound(err) || errors.Is(err, storage.ErrConflict) {
+		return nil // somebody else ended it
+	}
+	if err != nil {
+		return fmt.Errorf("withdraw document %s: %w", id, err)
+	}
+	// If this fails, they are left to reconcile: nobody finds them any more.
+	_ = r.index.Delete(ctx, ordinals)
+	_ = r.pages.Delete(ctx, ordinals)
+	return nil
+}
+
 // Revision makes the keyed hash by which an unchanged object is recognized. The
 // entity tag itself is not kept: it may be a plain hash of the content.
 func (r *Registrar) Revision(o Object) []byte {
@@ -236,8 +255,8 @@ func (r *Registrar) Register(ctx context.Context, f File) (Result, error) {
 		p.spool.close() // if it was not handed on
 		r.drawer.giveUp(p.ordinal)
 	}()
-	if p.done && f.job == nil {
-		return p.result, nil
+	if p.done && f.job == nil && (p.settled || !p.gap && !p.isGap()) {
+		return p.result, nil // there is nothing to commit
 	}
 	p.reply = make(chan error, 1)
 	select {
@@ -261,7 +280,9 @@ func (r *Registrar) Register(ctx context.Context, f File) (Result, error) {
 type prepared struct {
 	file    File
 	result  Result
-	done    bool // nothing to commit but the job's item
+	done    bool // nothing to commit but the job's item and the gap
+	gap     bool // it made no document the last time
+	settled bool // nor this time: it was not even tried
 	content []byte
 	version storage.Version
 	hashes  []fingerprint.Hash
@@ -278,6 +299,11 @@ func (p *prepared) finish(o Outcome, s Status, reason string) *prepared {
 	p.done = true
 	p.result = Result{Source: p.file.Source, Outcome: o, Status: s, Reason: reason}
 	return p
+}
+
+// isGap reports whether the file made no document although it is to be protected.
+func (p *prepared) isGap() bool {
+	return (p.result.Outcome == Failed || p.result.Outcome == Skipped) && p.result.Reason != withdrawn
 }
 
 // known ends a file whose version is registered.
@@ -303,11 +329,19 @@ func (r *Registrar) Outdated(v storage.Version) bool {
 
 func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 	p := &prepared{file: f, result: Result{Source: f.Source}}
+	gap, err := r.registry.Gap(ctx, f.SourceKey)
+	if err != nil && !isNotFound(err) {
+		return nil, fmt.Errorf("look up gap: %w", err)
+	}
+	p.gap = err == nil
 	source, version, err := r.registry.Source(ctx, f.SourceKey)
 	switch {
 	case err == nil && source.Withdrawn:
 		return p.finish(Skipped, StatusNotFetched, withdrawn), nil
-	case err == nil && len(f.Revision) > 0 && hmac.Equal(source.Revision, f.Revision) && !r.again(f, version):
+	case p.gap && f.Settled && Status(gap.Status) != StatusNotFetched && len(f.Revision) > 0 && hmac.Equal(gap.Revision, f.Revision):
+		p.settled = true
+		return p.finish(Outcome(gap.Outcome), Status(gap.Status), gap.Reason), nil
+	case err == nil && source.GoneAt.IsZero() && len(f.Revision) > 0 && hmac.Equal(source.Revision, f.Revision) && !r.again(f, version):
 		p.known(Unchanged, version)
 		p.done = true
 		return p, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -22,6 +23,9 @@ type Object struct {
 	Modified        time.Time
 }
 
+// isFolder reports whether an object is what some clients put in the place of a folder.
+func (o *Object) isFolder() bool { return o.Size == 0 && strings.HasSuffix(o.Key, "/") }
+
 // Source is a place that holds documents. Its listing is the truth about what
 // is there: notifications may only make sealprint look sooner.
 type Source interface {
@@ -35,6 +39,9 @@ type Source interface {
 
 	// Stat describes the current state of an object; [ErrChanged] if it is gone.
 	Stat(ctx context.Context, key string) (Object, error)
+
+	// Tags returns the tags of an object; [ErrChanged] if it is gone.
+	Tags(ctx context.Context, object Object) (map[string]string, error)
 
 	// URI names an object for people and for the registry, such as s3://bucket/key.
 	URI(key string) string

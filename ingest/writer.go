@@ -114,8 +114,18 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 				owners = append(owners, p)
 			}
 		}
-		if p.file.job != nil {
+		if p.file.job != nil && p.file.job.reports(p) {
 			changes.Items = append(changes.Items, p.item())
+		}
+		switch {
+		case p.settled:
+		case p.isGap():
+			changes.Gaps = append(changes.Gaps, storage.Gap{
+				SourceKey: p.file.SourceKey, Outcome: string(p.result.Outcome), Status: string(p.result.Status), Reason: p.result.Reason,
+				Revision: p.file.Revision, Since: now, TriedAt: now,
+			})
+		case p.gap:
+			changes.Filled = append(changes.Filled, p.file.SourceKey)
 		}
 		if e, ok := p.event(now); ok {
 			changes.Events = append(changes.Events, e)
@@ -278,18 +288,12 @@ func (r *Registrar) replace(ctx context.Context, p *prepared, known storage.Vers
 	return &storage.Sheet{Window: v.Window, Hashes: p.hashes}, nil
 }
 
-// event is what departments are told about the file, if they are told anything.
+// event is what departments are told about the file, if it made a document. Of gaps the
+// registry tells, which knows whether they are new.
 func (p *prepared) event(now time.Time) (storage.Event, bool) {
-	e := storage.Event{ID: storage.EventID(storage.NewID("evt")), Department: p.file.Department, Document: p.result.Document, At: now}
-	switch p.result.Outcome {
-	case Registered, Updated:
-		e.Type = storage.DocumentRegistered
-	case Failed:
-		e.Type = storage.DocumentFailed
-	default:
-		return e, false
-	}
-	return e, true
+	return storage.Event{
+		ID: storage.EventID(storage.NewID("evt")), Type: storage.DocumentRegistered, Department: p.file.Department, Document: p.result.Document, At: now,
+	}, p.result.Outcome == Registered || p.result.Outcome == Updated
 }
 
 // item is the line of the job's report.

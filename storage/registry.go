@@ -253,6 +253,7 @@ type Source struct {
 	// empty for uploads.
 	Revision []byte
 	SeenAt   time.Time
+	GoneAt   time.Time // since when it is not there any more; zero while it is
 	// Withdrawn says that the document is.
 	Withdrawn bool
 }
@@ -267,13 +268,35 @@ const (
 	JobCancelled JobState = "cancelled"
 )
 
+// JobKind says what a job goes through.
+type JobKind string
+
+const (
+	JobListing  JobKind = "listing"  // registers what the source lists
+	JobGaps     JobKind = "gaps"     // tries again what made no document
+	JobEstimate JobKind = "estimate" // registers nothing: counts what a listing would do
+)
+
+// Estimate is what registering would take that was not done yet.
+type Estimate struct {
+	Objects    int     `json:"objects"`     // to be fetched
+	Bytes      int64   `json:"bytes"`       // of these
+	IndexBytes int64   `json:"index_bytes"` // that indexes and registry would grow by, about
+	Seconds    float64 `json:"seconds"`     // until their text is found, about
+}
+
 // Job is a bulk registration of a configured source.
 type Job struct {
 	ID     JobID
+	Kind   JobKind
 	Source string // the source's name
 	Prefix string
-	// What is said about the documents.
+	// What is said about the documents; empty: what the source's rules say of each.
+	// Department is also whose job it is: empty for everybody's.
 	Department, Classification, Collection string
+	// Scheduled says that nobody asked for it: it reports only what has changed, and is not
+	// gone on with after a restart.
+	Scheduled bool
 
 	State      JobState
 	Error      string
@@ -281,10 +304,16 @@ type Job struct {
 	Outcomes   map[string]int // items by outcome
 	Listed     int            // objects seen so far
 	Bytes      int64          // of the objects seen so far
-	Again      bool           // read again what could be read better now
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
-	EndedAt    time.Time // zero while running
+	// Expected is how many objects there are, and ExpectedBytes what they hold; 0 until
+	// they are counted.
+	Expected      int
+	ExpectedBytes int64
+	Rate          float64 // objects a second, of late
+	Estimate      Estimate
+	Again         bool // read again what could be read better now
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+	EndedAt       time.Time // zero while running
 }
 
 // Item is what became of one object of a job.
@@ -308,8 +337,12 @@ type Changes struct {
 	Sources   []Source   // inserted, or updated by key
 	Drawn     []Drawn    // of versions that are stored; [ErrConflict] if one is gone
 	Items     []Item     // inserted; the registry numbers them
-	Jobs      []Job      // inserted, or updated by ID
-	Events    []Event    // told to webhooks
+	// Gaps are files that made no document: inserted, or updated by key, with one try more.
+	// Of one that is new, or has another status than before, webhooks are told.
+	Gaps   []Gap
+	Filled []SourceKey // gaps that are none any more
+	Jobs   []Job       // inserted, or updated by ID
+	Events []Event     // told to webhooks
 }
 
 // Match is what the registry knows about one ordinal.
@@ -373,7 +406,7 @@ type Registry interface {
 	Commit(ctx context.Context, changes Changes) error
 
 	// Source returns what was found at a place last, with the version that it led
-	// to, of withdrawn documents, too.
+	// to, of withdrawn documents, too, unless they were withdrawn [BySource].
 	Source(ctx context.Context, key SourceKey) (Source, Version, error)
 
 	// Content returns the oldest version with these bytes in a department's
@@ -475,6 +508,7 @@ type Registry interface {
 	RevokeKey(ctx context.Context, scope Scope, id string, at time.Time) (APIKey, error)
 
 	Alerts
+	Coverage
 
 	// Stats counts what is registered and not withdrawn, over all versions.
 	Stats(ctx context.Context) (RegistryStats, error)

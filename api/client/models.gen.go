@@ -282,6 +282,27 @@ func (e RegistrationState) Valid() bool {
 	}
 }
 
+// Defines values for RegistrationKind.
+const (
+	RegistrationKindEstimate RegistrationKind = "estimate"
+	RegistrationKindGaps     RegistrationKind = "gaps"
+	RegistrationKindListing  RegistrationKind = "listing"
+)
+
+// Valid indicates whether the value is a known member of the RegistrationKind enum.
+func (e RegistrationKind) Valid() bool {
+	switch e {
+	case RegistrationKindEstimate:
+		return true
+	case RegistrationKindGaps:
+		return true
+	case RegistrationKindListing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ReleaseKind.
 const (
 	ReleaseKindAuthorized ReleaseKind = "authorized"
@@ -644,6 +665,41 @@ type Containment struct {
 	Query    float64 `json:"query"`
 }
 
+// Coverage defines model for Coverage.
+type Coverage struct {
+	Items []Covered `json:"items"`
+
+	// Usual What a document takes here, by what was registered so far; a guess where that is little.
+	Usual struct {
+		// IndexBytes Of indexes and registry.
+		IndexBytes float64 `json:"index_bytes"`
+
+		// Seconds Of a bulk registration, until its text is found.
+		Seconds float64 `json:"seconds"`
+	} `json:"usual"`
+}
+
+// Covered What one department has of one status. Only what is `ok` is protected as a whole; a `partial` document is where it could be read.
+type Covered struct {
+	Department string `json:"department"`
+
+	// Documents By the status of their newest versions.
+	Documents int `json:"documents"`
+
+	// Gaps Files that made no document.
+	Gaps int `json:"gaps"`
+
+	// Gone Of these documents, how many are at none of their sources any more, so that their pages cannot be shown.
+	Gone  int   `json:"gone"`
+	Pages int64 `json:"pages"`
+
+	// Status How a file was read.
+	Status Status `json:"status"`
+
+	// Undrawn Of these documents, how many have pages that are not known by their look.
+	Undrawn int `json:"undrawn"`
+}
+
 // Density How many fingerprints are kept of a document: `dense` recognizes noisy copies, `sparse` takes a quarter of the space. Both keep the guarantee.
 type Density string
 
@@ -697,7 +753,10 @@ type DocumentDetail struct {
 	Collection     string    `json:"collection"`
 	CreatedAt      time.Time `json:"created_at"`
 	Department     string    `json:"department"`
-	ID             string    `json:"id"`
+
+	// Gone Sources at which it is not any more.
+	Gone []string `json:"gone,omitempty,omitzero"`
+	ID   string   `json:"id"`
 
 	// Outdated Pages of the newest version could be read better now than they were; register it again with `again`.
 	Outdated    bool      `json:"outdated,omitempty,omitzero"`
@@ -756,6 +815,21 @@ type Dropped struct {
 // DroppedReason defines model for Dropped.Reason.
 type DroppedReason string
 
+// Estimate What a listing would take.
+type Estimate struct {
+	// Bytes Of these.
+	Bytes int64 `json:"bytes"`
+
+	// IndexBytes That indexes and registry would grow by, about.
+	IndexBytes int64 `json:"index_bytes"`
+
+	// Objects That would be fetched.
+	Objects int `json:"objects"`
+
+	// Seconds Until their text would be found, about.
+	Seconds float64 `json:"seconds"`
+}
+
 // EventTypes defines model for EventTypes.
 type EventTypes = []string
 
@@ -794,6 +868,29 @@ type Fingerprints struct {
 
 	// Found Of them, how many stand in the index, in whatever document.
 	Found int `json:"found"`
+}
+
+// Gap A file that made no document.
+type Gap struct {
+	Collection string `json:"collection"`
+	Department string `json:"department"`
+
+	// Outcome What became of a file.
+	Outcome Outcome   `json:"outcome"`
+	Reason  string    `json:"reason"`
+	Since   time.Time `json:"since"`
+	Source  string    `json:"source"`
+
+	// Status How a file was read.
+	Status  Status    `json:"status"`
+	TriedAt time.Time `json:"tried_at"`
+	Tries   int       `json:"tries"`
+}
+
+// GapList defines model for GapList.
+type GapList struct {
+	Items      []Gap  `json:"items"`
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
 // Gate What was measured of a page's text before it was believed. Shares are from 0 to 1.
@@ -1034,6 +1131,15 @@ type NewWebhook struct {
 	URL      string   `json:"url"`
 }
 
+// Noticed defines model for Noticed.
+type Noticed struct {
+	// Ignored Objects of other buckets, or outside the source's prefix.
+	Ignored int `json:"ignored"`
+
+	// Noticed Objects that will be looked at.
+	Noticed int `json:"noticed"`
+}
+
 // Obfuscation How the text was disguised, if it was.
 type Obfuscation struct {
 	// LookAlike Letters that stand in for Latin ones.
@@ -1198,15 +1304,35 @@ type Registration struct {
 	CreatedAt time.Time `json:"created_at"`
 	EndedAt   time.Time `json:"ended_at,omitempty,omitzero"`
 	Error     string    `json:"error,omitempty,omitzero"`
-	ID        string    `json:"id"`
+
+	// Estimate What a listing would take.
+	Estimate Estimate `json:"estimate,omitempty,omitzero"`
+
+	// Expected How many objects there are; absent until they are counted.
+	Expected      int    `json:"expected,omitempty,omitzero"`
+	ExpectedBytes int64  `json:"expected_bytes,omitempty,omitzero"`
+	ID            string `json:"id"`
+
+	// Kind What is gone through: the `listing` of the source; its `gaps`, which made no document before; or, as an `estimate`, the listing without registering
+	// anything. The listing unless given.
+	Kind RegistrationKind `json:"kind"`
 
 	// Listed Objects seen so far.
-	Listed    int               `json:"listed"`
-	Outcomes  Outcomes          `json:"outcomes"`
-	Prefix    string            `json:"prefix"`
-	Source    string            `json:"source"`
-	State     RegistrationState `json:"state"`
-	UpdatedAt time.Time         `json:"updated_at"`
+	Listed int `json:"listed"`
+
+	// ObjectsPerSecond Of late.
+	ObjectsPerSecond float64  `json:"objects_per_second,omitempty,omitzero"`
+	Outcomes         Outcomes `json:"outcomes"`
+	Prefix           string   `json:"prefix"`
+
+	// Scheduled Nobody asked for it; its items are only what has changed.
+	Scheduled bool `json:"scheduled,omitempty,omitzero"`
+
+	// SecondsLeft At that rate; absent until it can be told.
+	SecondsLeft float64           `json:"seconds_left,omitempty,omitzero"`
+	Source      string            `json:"source"`
+	State       RegistrationState `json:"state"`
+	UpdatedAt   time.Time         `json:"updated_at"`
 }
 
 // RegistrationState defines model for Registration.State.
@@ -1226,6 +1352,10 @@ type RegistrationItem struct {
 	// Status How a file was read.
 	Status Status `json:"status"`
 }
+
+// RegistrationKind What is gone through: the `listing` of the source; its `gaps`, which made no document before; or, as an `estimate`, the listing without registering
+// anything. The listing unless given.
+type RegistrationKind string
 
 // RegistrationList defines model for RegistrationList.
 type RegistrationList struct {
@@ -1298,6 +1428,22 @@ type ReleaseRequest struct {
 // Role `admin` may do everything; `registrar` registers and releases; `analyst` looks up, reads evidence and decides on alerts; `monitor` looks up and posts,
 // and sees ids, departments and scores only; `auditor` reads the audit log.
 type Role string
+
+// S3Notification An event of version 2 as S3, MinIO, Ceph and others send them, of which only the names of bucket and objects are read; keys may be URL-encoded or not.
+// Without records it is a test.
+type S3Notification struct {
+	Records []struct {
+		EventVersion string `json:"eventVersion,omitempty,omitzero"`
+		S3           struct {
+			Bucket struct {
+				Name string `json:"name"`
+			} `json:"bucket"`
+			Object struct {
+				Key string `json:"key"`
+			} `json:"object"`
+		} `json:"s3"`
+	} `json:"Records,omitempty,omitzero"`
+}
 
 // Status How a file was read.
 type Status string
@@ -1401,6 +1547,9 @@ type Limit = int
 // SeenAt defines model for SeenAt.
 type SeenAt = time.Time
 
+// SourceName defines model for SourceName.
+type SourceName = string
+
 // Suppressed defines model for Suppressed.
 type Suppressed = bool
 
@@ -1465,6 +1614,21 @@ type CreateCollectionJSONBody struct {
 	// or boilerplate collections too never alarms.
 	Kind CollectionKind `json:"kind,omitempty,omitzero"`
 	Name Name           `json:"name"`
+}
+
+// ListGapsParams defines parameters for ListGaps.
+type ListGapsParams struct {
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Department A branch.
+	Department Department `form:"department,omitempty" json:"department,omitempty,omitzero"`
+
+	// Source What the source begins with.
+	Source string `form:"source,omitempty" json:"source,omitempty,omitzero"`
+	Status Status `form:"status,omitempty" json:"status,omitempty,omitzero"`
 }
 
 // ListDocumentsParams defines parameters for ListDocuments.
@@ -1594,6 +1758,10 @@ type StartRegistrationJSONBody struct {
 	// Examples: finance/budget-wing
 	Department Department `json:"department,omitempty,omitzero"`
 
+	// Kind What is gone through: the `listing` of the source; its `gaps`, which made no document before; or, as an `estimate`, the listing without registering
+	// anything. The listing unless given.
+	Kind RegistrationKind `json:"kind,omitempty,omitzero"`
+
 	// Prefix Only keys that begin with this, below the source's own prefix.
 	Prefix string `json:"prefix,omitempty,omitzero"`
 
@@ -1667,6 +1835,12 @@ type ReleaseDocumentJSONRequestBody = ReleaseRequest
 
 // WithdrawDocumentJSONRequestBody defines body for WithdrawDocument for application/json ContentType.
 type WithdrawDocumentJSONRequestBody WithdrawDocumentJSONBody
+
+// NoticeObjectsJSONRequestBody defines body for NoticeObjects for application/json ContentType.
+type NoticeObjectsJSONRequestBody = S3Notification
+
+// NoticeObjectsByURLJSONRequestBody defines body for NoticeObjectsByURL for application/json ContentType.
+type NoticeObjectsByURLJSONRequestBody = S3Notification
 
 // CreateKeyJSONRequestBody defines body for CreateKey for application/json ContentType.
 type CreateKeyJSONRequestBody CreateKeyJSONBody

@@ -50,6 +50,30 @@ func (c *Client) patch(ctx context.Context, path string, body, answer any) error
 	return c.call(ctx, http.MethodPatch, path, "application/json", bytes.NewReader(encoded), answer)
 }
 
+// Coverage tells what is protected and what is not.
+func (c *Client) Coverage(ctx context.Context) (*Coverage, error) {
+	var answer Coverage
+	return &answer, c.get(ctx, "/v1/coverage", &answer)
+}
+
+// GapFilter selects gaps; zero fields select all.
+type GapFilter struct {
+	Department string // a branch
+	Source     string // what it begins with
+	Status     Status
+}
+
+// Gaps lists files that made no document, in the order in which that began.
+func (c *Client) Gaps(ctx context.Context, f GapFilter) iter.Seq2[Gap, error] {
+	query := url.Values{}
+	for name, value := range map[string]string{"department": f.Department, "source": f.Source, "status": string(f.Status)} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	return list[Gap](ctx, c, "/v1/coverage/gaps", query)
+}
+
 // Keys lists API keys, oldest first.
 func (c *Client) Keys(ctx context.Context) iter.Seq2[Key, error] {
 	return list[Key](ctx, c, "/v1/keys", nil)

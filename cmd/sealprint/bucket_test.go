@@ -226,3 +226,73 @@ func TestBadSource(t *testing.T) {
 		s.stop()
 	}
 }
+
+// TestWatchedBucket: what the store tells of is registered, or noted as gone, without anybody
+// asking; the officer sees what is not protected, and tries it again.
+func TestWatchedBucket(t *testing.T) {
+	s3 := sourcetest.Start(t)
+	bucket := s3.Bucket(t, "records")
+	s3.Put(t, bucket, "before.txt", fingerprinttest.Prose(1, 3000))
+	s3.Put(t, bucket, "bad.pdf", "%PDF-1.4 nothing behind it")
+	s := start(t, filepath.Join(t.TempDir(), "data"), "--config", settingsFile(t, s3.Endpoint, sourcetest.SecretKey))
+
+	var e estimated
+	if r := s.cli("register", "s3://records", "--dry-run", "--json"); r.code != exitOK || json.Unmarshal([]byte(r.out), &e) != nil || e.Files != 2 || e.Estimate.Objects != 2 {
+		t.Errorf("estimate: %+v", r)
+	}
+	if r := s.cli("register", "testdata", "bucket_test.go", "--dry-run"); r.code != exitUsage {
+		t.Errorf("estimate of what is not there: %+v", r)
+	}
+	if r := s.cli("register", ".", "--dry-run"); r.code != exitOK || !strings.Contains(r.out, " to fetch, ") {
+		t.Errorf("estimate of a folder: %+v", r)
+	}
+	if _, sum := lines(t, s.cli("register", "s3://records", "--json").out); sum != (summary{Registered: 1, Failed: 1}) {
+		t.Fatalf("%+v", sum)
+	}
+
+	key := made[struct{ Key string }](t, s.cli("key", "create", "--role", "registrar", "--department", "cabinet", "--json")).Key
+	s3.Notify(s.url + "/v1/hooks/s3/records/" + key)
+	told := fingerprinttest.Prose(2, 3000)
+	s3.Put(t, bucket, "as told/سرکاری خط + 100%.txt", told)
+	found := func() bool { return s.match(told[400:900]).Verdict == "unauthorized" }
+	for begin := time.Now(); !found(); time.Sleep(50 * time.Millisecond) {
+		if time.Since(begin) > time.Minute {
+			t.Fatalf("what the store told of is not found: %s", s.log.String())
+		}
+	}
+	document := s.match(told[400:900]).Matches[0].Document
+	if document.Title != "سرکاری خط + 100%.txt" {
+		t.Errorf("%+v", document)
+	}
+	s3.RemoveAll(t, bucket, "as told/سرکاری خط + 100%.txt")
+	gone := func() bool {
+		return len(made[struct{ Gone []string }](t, s.cli("document", "show", document.ID, "--json")).Gone) == 1
+	}
+	for begin := time.Now(); !gone(); time.Sleep(50 * time.Millisecond) {
+		if time.Since(begin) > time.Minute {
+			t.Fatalf("what the store told of is not noted as gone: %s", s.log.String())
+		}
+	}
+	if !found() {
+		t.Error("what was removed is not found any more, although it may have leaked before")
+	}
+
+	if r := s.cli("coverage"); r.code != exitOK || !strings.Contains(r.out, "damaged") {
+		t.Errorf("coverage: %+v", r)
+	}
+	if r := s.cli("coverage", "gaps", "--status", "damaged"); r.code != exitOK || !strings.Contains(r.out, "s3://records/bad.pdf") {
+		t.Errorf("gaps: %+v", r)
+	}
+	if _, sum := lines(t, s.cli("registration", "retry", "records", "--json").out); sum != (summary{Failed: 1}) {
+		t.Errorf("tried again: %+v", sum)
+	}
+	s3.Put(t, bucket, "bad.pdf", fingerprinttest.Prose(3, 3000)) // and the store tells of it
+	for begin := time.Now(); strings.Contains(s.cli("coverage", "gaps").out, "bad.pdf"); time.Sleep(50 * time.Millisecond) {
+		if time.Since(begin) > time.Minute {
+			t.Fatalf("what can be read now is a gap still: %s", s.log.String())
+		}
+	}
+	if strings.Contains(s.log.String(), key) {
+		t.Error("the log holds the key of the URL")
+	}
+}

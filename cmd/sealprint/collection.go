@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"strconv"
 
@@ -49,20 +50,43 @@ func collectionList(c console) *cobra.Command {
 }
 
 func registrationCommand(c console) *cobra.Command {
-	return group("registration", "List and cancel bulk registrations", registrationList(c), registrationCancel(c))
+	return group("registration", "List, cancel and retry bulk registrations", registrationList(c), registrationCancel(c), registrationRetry(c))
+}
+
+func registrationRetry(c console) *cobra.Command {
+	var conn connection
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "retry SOURCE", Short: "Try again what made no document of a configured source",
+		Long: `Try again the objects of a configured source, its name or s3://BUCKET/PREFIX, that could not be fetched or read before ("coverage gaps" lists
+them), without listing all the others. What has been removed meanwhile is forgotten.`,
+		Args: arguments(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			api, err := conn.client()
+			if err != nil {
+				return err
+			}
+			r := &registration{console: c, api: api, kind: "gaps", report: newReport(c, asJSON)}
+			err = r.bucket(cmd.Context(), args[0])
+			return errors.Join(err, r.report.finish(err == nil))
+		},
+	}
+	conn.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON line per file and a last line with the summary")
+	return cmd
 }
 
 func registrationList(c console) *cobra.Command {
 	return listing[client.Registration]{
 		use: "list", short: "List bulk registrations, newest first", arguments: cobra.NoArgs,
-		columns: []string{"ID", "STATE", "LISTED", "REGISTERED", "UNCHANGED", "FAILED", "SOURCE", "PREFIX", "ERROR"},
+		columns: []string{"ID", "KIND", "STATE", "LISTED", "REGISTERED", "UNCHANGED", "FAILED", "SOURCE", "PREFIX", "ERROR"},
 		items: func(ctx context.Context, api *client.Client, _ []string) (iter.Seq2[client.Registration, error], error) {
 			return api.Registrations(ctx), nil
 		},
 		row: func(j client.Registration) []string {
 			o := j.Outcomes
 			return []string{
-				j.ID, string(j.State), strconv.Itoa(j.Listed), strconv.Itoa(o.Registered + o.Updated + o.Duplicate), strconv.Itoa(o.Unchanged),
+				j.ID, string(j.Kind), string(j.State), strconv.Itoa(j.Listed), strconv.Itoa(o.Registered + o.Updated + o.Duplicate), strconv.Itoa(o.Unchanged),
 				strconv.Itoa(o.Failed + o.Skipped), j.Source, j.Prefix, j.Error,
 			}
 		},

@@ -57,6 +57,54 @@ type sourceConfig struct {
 	Department     string `yaml:"department"`
 	Classification string `yaml:"classification"`
 	Collection     string `yaml:"collection"`
+	// Rules say more about some of the objects; the first that matches counts.
+	Rules []rule `yaml:"rules"`
+	// ListEvery is how often the source is listed without being asked to; 0: never.
+	ListEvery time.Duration `yaml:"list_every"`
+	// Removed is what becomes of documents whose objects are removed: keep or withdraw.
+	Removed string `yaml:"removed"`
+}
+
+// rule is for objects whose keys match a pattern, and that have a tag.
+type rule struct {
+	Key            string `yaml:"key"`
+	Tag            string `yaml:"tag"` // NAME=VALUE
+	Department     string `yaml:"department"`
+	Classification string `yaml:"classification"`
+	Collection     string `yaml:"collection"`
+}
+
+// minListEvery keeps a slip of the pen from listing a bucket without end.
+const minListEvery = time.Minute
+
+// place is a source with what is said about it.
+func (c *sourceConfig) place() (ingest.Place, error) {
+	p := ingest.Place{
+		Name: c.Name, Prefix: c.Prefix, Every: c.ListEvery, Withdraws: c.Removed == "withdraw",
+		Said: ingest.Said{Department: cmp.Or(c.Department, storage.DefaultDepartment), Classification: c.Classification, Collection: cmp.Or(c.Collection, storage.DefaultCollection)},
+	}
+	switch {
+	case c.ListEvery != 0 && c.ListEvery < minListEvery:
+		return p, fmt.Errorf("list_every: at least %s, or 0 for never", minListEvery)
+	case c.Removed != "" && c.Removed != "keep" && c.Removed != "withdraw":
+		return p, fmt.Errorf("removed: keep or withdraw, not %q", c.Removed)
+	}
+	for i, r := range c.Rules {
+		name, value, ok := strings.Cut(r.Tag, "=")
+		if r.Tag != "" && (!ok || name == "") {
+			return p, fmt.Errorf("rule %d: tag: need NAME=VALUE", i+1)
+		}
+		if r.Key == "" && r.Tag == "" {
+			return p, fmt.Errorf("rule %d: needs a key or a tag", i+1)
+		}
+		p.Rules = append(p.Rules, ingest.Rule{
+			Key: r.Key, Tag: name, Value: value,
+			Said: ingest.Said{Department: r.Department, Classification: r.Classification, Collection: r.Collection},
+		})
+	}
+	bucket, err := c.open()
+	p.Source = bucket
+	return p, err
 }
 
 // flags declares the settings that have one, with their environment variables.
@@ -135,15 +183,11 @@ func (s *settings) places() ([]ingest.Place, error) {
 			return nil, usageError{fmt.Errorf("source %d: needs a name of its own", i+1)}
 		}
 		names[c.Name] = true
-		bucket, err := c.open()
+		place, err := c.place()
 		if err != nil {
 			return nil, usageError{fmt.Errorf("source %s: %w", c.Name, err)}
 		}
-		places = append(places, ingest.Place{
-			Name: c.Name, Source: bucket, Prefix: c.Prefix,
-			Department: cmp.Or(c.Department, storage.DefaultDepartment), Classification: c.Classification,
-			Collection: cmp.Or(c.Collection, storage.DefaultCollection),
-		})
+		places = append(places, place)
 	}
 	return places, nil
 }

@@ -81,12 +81,25 @@ func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, page int) (
 
 func (i *ingestion) StartJob(ctx context.Context, r api.JobRequest) (storage.Job, bool, error) {
 	return i.jobs.Start(ctx, ingest.Request{
-		Source: r.Source, Prefix: r.Prefix, Department: r.Department, Classification: r.Classification, Collection: r.Collection, Again: r.Again,
+		Source: r.Source, Prefix: r.Prefix, Kind: r.Kind, Again: r.Again,
+		Said: ingest.Said{Department: r.Department, Classification: r.Classification, Collection: r.Collection},
 	})
 }
 
 func (i *ingestion) CancelJob(ctx context.Context, id storage.JobID) error {
 	return i.jobs.Cancel(ctx, id)
+}
+
+func (i *ingestion) Source(name string) (department, bucket string, err error) {
+	return i.jobs.Source(name)
+}
+
+func (i *ingestion) Notice(ctx context.Context, source string, keys []string) (int, error) {
+	return i.jobs.Notice(ctx, source, keys)
+}
+
+func (i *ingestion) Usual(ctx context.Context, scope storage.Scope) (size, pace float64, err error) {
+	return i.jobs.Usual(ctx, scope)
 }
 
 func (i *ingestion) Outdated(v storage.Version) bool { return i.registrar.Outdated(v) }

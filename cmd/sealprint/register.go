@@ -41,7 +41,7 @@ type outcome struct {
 func registerCommand(c console) *cobra.Command {
 	var conn connection
 	var options client.Upload
-	var asJSON bool
+	var asJSON, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "register SOURCE...",
 		Short: "Register documents",
@@ -57,6 +57,9 @@ A second run registers nothing anew; an interrupted one goes on. One bad file ne
 			if err != nil {
 				return err
 			}
+			if dryRun {
+				return estimate(cmd.Context(), c, api, args, asJSON)
+			}
 			r := &registration{console: c, api: api, options: options, report: newReport(c, asJSON)}
 			err = r.all(cmd.Context(), args)
 			return errors.Join(err, r.report.finish(err == nil))
@@ -68,6 +71,7 @@ A second run registers nothing anew; an interrupted one goes on. One bad file ne
 	f.StringVar(&options.Classification, "classification", "", "classification of the documents")
 	f.StringVar(&options.Collection, "collection", "", "collection to put them into")
 	f.BoolVar(&options.Again, "again", false, "read known files again that could be read better now than they were")
+	f.BoolVar(&dryRun, "dry-run", false, "register nothing: tell how many files there are, how much room they would take and how long it would take")
 	f.BoolVar(&asJSON, "json", false, "print a JSON line per file and a last line with the summary")
 	return cmd
 }
@@ -77,6 +81,7 @@ type registration struct {
 	console
 	api     *client.Client
 	options client.Upload
+	kind    client.RegistrationKind
 	report  *report
 }
 
@@ -98,7 +103,7 @@ func (r *registration) all(ctx context.Context, sources []string) error {
 // bucket lets the server register a source of its own and follows the job.
 func (r *registration) bucket(ctx context.Context, uri string) error {
 	job, err := r.api.StartRegistration(ctx, client.StartRegistrationJSONRequestBody{
-		Source: uri, Department: r.options.Department, Classification: r.options.Classification, Collection: r.options.Collection,
+		Source: uri, Kind: r.kind, Department: r.options.Department, Classification: r.options.Classification, Collection: r.options.Collection,
 		Again: r.options.Again,
 	})
 	if errors.Is(err, client.ErrNotFound) {
@@ -109,7 +114,7 @@ func (r *registration) bucket(ctx context.Context, uri string) error {
 	}
 	job, err = r.api.WatchRegistration(ctx, job.ID, func(i client.RegistrationItem) error {
 		return r.report.add(outcome{i.Source, i.DocumentID, i.Outcome, i.Status, i.Reason, i.Pages, i.Characters})
-	}, func(client.Registration) {})
+	}, r.report.expect)
 	switch {
 	case err != nil:
 		return fmt.Errorf("follow registration of %s, which goes on without us: %w", uri, err)
@@ -297,6 +302,7 @@ type report struct {
 
 	mu      sync.Mutex
 	summary summary
+	job     client.Registration // as it was told last
 	told    time.Time
 }
 
@@ -307,6 +313,16 @@ func newReport(c console, asJSON bool) *report {
 			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("files"), progressbar.OptionClearOnFinish())
 	}
 	return r
+}
+
+// expect is told how a job goes on.
+func (r *report) expect(job client.Registration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.job = job
+	if r.bar != nil && job.Expected > 0 && r.bar.GetMax() != job.Expected {
+		r.bar.ChangeMax(job.Expected)
+	}
 }
 
 func (r *report) add(o outcome) error {
@@ -330,9 +346,20 @@ func (r *report) add(o outcome) error {
 		_ = r.bar.Add(1) // only what a terminal shows
 	case time.Since(r.told) >= reportPause:
 		r.told = time.Now()
-		fmt.Fprintf(r.err, "so far: %s\n", r.summary)
+		fmt.Fprintf(r.err, "so far: %s%s\n", r.summary, left(r.job))
 	}
 	return nil
+}
+
+// left is how far a job is, and how long it will take, as far as that is known.
+func left(job client.Registration) (said string) {
+	if job.Expected > 0 {
+		said = fmt.Sprintf("; %d of %d", job.Listed, job.Expected)
+	}
+	if job.SecondsLeft > 0 {
+		said += fmt.Sprintf(", %.0f a second, about %s left", job.ObjectsPerSecond, time.Duration(job.SecondsLeft*float64(time.Second)).Round(time.Second))
+	}
+	return said
 }
 
 // finish tells the summary, if the run came to its end, and whether some files failed.

@@ -123,6 +123,22 @@ func (s *S3) Stat(ctx context.Context, key string) (ingest.Object, error) {
 	return object(info), nil
 }
 
+// Tags implements [ingest.Source].
+func (s *S3) Tags(ctx context.Context, o ingest.Object) (map[string]string, error) {
+	t, err := s.core.GetObjectTagging(ctx, s.bucket, o.Key, minio.GetObjectTaggingOptions{VersionID: o.VersionID})
+	if err != nil {
+		var response minio.ErrorResponse
+		if errors.As(err, &response) && response.Code == noTags {
+			return map[string]string{}, nil
+		}
+		return nil, fmt.Errorf("read tags: %w", s.kind(err))
+	}
+	return t.ToMap(), nil
+}
+
+// noTags is how some stores say that an object has none.
+const noTags = "NoSuchTagSet"
+
 // URI implements [ingest.Source].
 func (s *S3) URI(key string) string { return "s3://" + s.bucket + "/" + key }
 

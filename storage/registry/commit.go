@@ -85,7 +85,7 @@ type writer struct {
 // commit stores changes, each after what it refers to. It reports whether it
 // retired jobs.
 func (w *writer) commit(changes storage.Changes, sealed, reread []sealedVersion) (retired bool, err error) {
-	if err := w.reserve(len(changes.Documents) + len(changes.Sources) + len(changes.Jobs)); err != nil {
+	if err := w.reserve(len(changes.Documents) + len(changes.Sources) + len(changes.Jobs) + len(changes.Gaps)); err != nil {
 		return false, err
 	}
 	for _, d := range changes.Documents {
@@ -135,6 +135,16 @@ func (w *writer) commit(changes storage.Changes, sealed, reread []sealedVersion)
 	}
 	if err := w.items(changes.Items); err != nil {
 		return false, err
+	}
+	for _, key := range changes.Filled {
+		if err := w.exec(w.dropGap, key.Source, key.Department, key.Collection); err != nil {
+			return false, fmt.Errorf("gap: %w", err)
+		}
+	}
+	for _, g := range changes.Gaps {
+		if err := w.gap(g); err != nil {
+			return false, fmt.Errorf("gap: %w", err)
+		}
 	}
 	return retired, nil
 }
@@ -244,10 +254,15 @@ func (w *writer) job(j storage.Job) (inserted bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	estimate, err := encode(j.Estimate)
+	if err != nil {
+		return false, err
+	}
 	mine := w.next()
 	var sequence int64
 	err = w.row(w.putJob, j.ID, mine, j.Source, j.Prefix, j.Department, j.Classification, j.Collection, j.State, j.Error, j.Checkpoint, outcomes,
-		j.Listed, j.Bytes, micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.EndedAt), bit(j.Again)).Scan(&sequence)
+		j.Listed, j.Bytes, micros(j.CreatedAt), micros(j.UpdatedAt), micros(j.EndedAt), bit(j.Again),
+		j.Kind, bit(j.Scheduled), j.Expected, j.ExpectedBytes, j.Rate, estimate).Scan(&sequence)
 	return sequence == mine, err
 }
 

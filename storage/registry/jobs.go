@@ -63,8 +63,14 @@ func (r *Registry) Items(ctx context.Context, id storage.JobID, after int64, lim
 	return items, r.explain(doing, err)
 }
 
-// retire makes the items of the jobs before j invisible.
+// retire makes the items of the jobs before j invisible. What is scheduled comes so often
+// that only the last is kept, and it retires no other.
 func (w *writer) retire(j storage.Job) error {
+	if j.Scheduled {
+		_, err := w.tx.ExecContext(w.ctx, `DELETE FROM jobs WHERE source = $1 AND prefix = $2 AND scheduled = 1 AND state <> $3 AND id <> $4`,
+			j.Source, j.Prefix, storage.JobRunning, j.ID)
+		return err
+	}
 	_, err := w.tx.ExecContext(w.ctx, `UPDATE jobs SET retired = 1 WHERE source = $1 AND prefix = $2 AND id <> $3`, j.Source, j.Prefix, j.ID)
 	return err
 }

@@ -19,8 +19,10 @@ import (
 const (
 	documentColumns = `d.id, d.title, d.department, d.classification, d.collection, d.version, d.published_at, d.created_at, d.updated_at, d.recipient, d.withdrawn_at, d.withdrawn_by, d.withdrawn_reason`
 	versionColumns  = `v.document, v.number, v.ordinal, v.content, v.size, v.media_type, v.density, v.status, v.reason, v.text_bytes, v.created_at, v.pages, v.drawn, v.undrawn`
-	sourceColumns   = `s.department, s.collection, s.source, s.document, s.version, s.revision, s.seen_at`
-	jobColumns      = `id, source, prefix, department, classification, collection, state, error, checkpoint, outcomes, listed, bytes, created_at, updated_at, ended_at, again`
+	sourceColumns   = `s.department, s.collection, s.source, s.document, s.version, s.revision, s.seen_at, s.gone_at`
+	jobColumns      = `id, source, prefix, department, classification, collection, state, error, checkpoint, outcomes, listed, bytes, created_at, updated_at, ended_at, again,
+	kind, scheduled, expected, expected_bytes, rate, estimate`
+	gapColumns = `department, collection, source, outcome, status, reason, revision, tries, since, tried_at`
 
 	collectionColumns = `name, kind, department, density, created_at`
 
@@ -47,7 +49,7 @@ WHERE d.withdrawn_at = 0 AND v.ordinal`
 
 	sourceQuery = `SELECT ` + sourceColumns + `, ` + versionColumns + `, d.withdrawn_at
 FROM sources s JOIN versions v ON v.document = s.document AND v.number = s.version JOIN documents d ON d.id = s.document
-WHERE s.source = $1 AND s.department = $2 AND s.collection = $3`
+WHERE s.source = $1 AND s.department = $2 AND s.collection = $3 AND (d.withdrawn_at = 0 OR d.withdrawn_by <> '` + storage.BySource + `')`
 
 	contentQuery = `SELECT ` + versionColumns + `
 FROM versions v JOIN documents d ON d.id = v.document
@@ -69,12 +71,13 @@ type byOrdinals struct{ few, many *sql.Stmt }
 type statements struct {
 	// Of the writer.
 	count, putDocument, addVersion, replaceVersion, ordinalOf, addPlaces, addSketch, addGates, hasVersion, markDrawn, addDrawing, addHash, putSource, putJob, numberItems, addItem *sql.Stmt
+	gapStatus, putGap, dropGap                                                                                                                                                     *sql.Stmt
 	addPost, addFingerprints, putAlert, addAlertPost, dropAlertPosts, setPostAlerts                                                                                                *sql.Stmt
 	// Of the writer, about webhooks; those of lines are for one alert.
 	subscribers, addEvent, queueDelivery, leaveLine, lineUp, noteWebhook, noteDelivery, addAttempt, dropAttempts *sql.Stmt
 	// Of the readers.
-	source, content, places, collection, key, post, prints, due *sql.Stmt
-	matches, sketches, drawings                                 byOrdinals
+	source, gap, content, places, collection, key, post, prints, due *sql.Stmt
+	matches, sketches, drawings                                      byOrdinals
 }
 
 func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
@@ -107,21 +110,30 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 			(source, department, collection, sequence, document, version, revision, seen_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (source, department, collection) DO UPDATE SET document = excluded.document,
-			version = excluded.version, revision = excluded.revision, seen_at = excluded.seen_at`},
+			version = excluded.version, revision = excluded.revision, seen_at = excluded.seen_at, gone_at = 0`},
 		{write, &s.putJob, `INSERT INTO jobs
 			(id, sequence, source, prefix, department, classification, collection,
-			state, error, checkpoint, outcomes, listed, bytes, created_at, updated_at, ended_at, again)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+			state, error, checkpoint, outcomes, listed, bytes, created_at, updated_at, ended_at, again,
+			kind, scheduled, expected, expected_bytes, rate, estimate)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
 			ON CONFLICT (id) DO UPDATE SET source = excluded.source, prefix = excluded.prefix,
 			department = excluded.department, classification = excluded.classification, collection = excluded.collection,
 			state = excluded.state, error = excluded.error, checkpoint = excluded.checkpoint, outcomes = excluded.outcomes,
 			listed = excluded.listed, bytes = excluded.bytes,
+			expected = excluded.expected, expected_bytes = excluded.expected_bytes, rate = excluded.rate, estimate = excluded.estimate,
 			created_at = excluded.created_at, updated_at = excluded.updated_at, ended_at = excluded.ended_at
 			RETURNING sequence`},
 		{write, &s.numberItems, `UPDATE jobs SET items = items + $1 WHERE id = $2 RETURNING items`},
 		{write, &s.addItem, `INSERT INTO items
 			(job, sequence, source, document, outcome, status, reason, pages, characters)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`},
+		{write, &s.gapStatus, `SELECT status FROM gaps WHERE source = $1 AND department = $2 AND collection = $3`},
+		{write, &s.putGap, `INSERT INTO gaps
+			(source, department, collection, sequence, outcome, status, reason, revision, tries, since, tried_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $10)
+			ON CONFLICT (source, department, collection) DO UPDATE SET outcome = excluded.outcome, status = excluded.status,
+			reason = excluded.reason, revision = excluded.revision, tries = gaps.tries + 1, tried_at = excluded.tried_at`},
+		{write, &s.dropGap, `DELETE FROM gaps WHERE source = $1 AND department = $2 AND collection = $3`},
 		{write, &s.addPost, `INSERT INTO posts (id, sequence, content, thread, verdict, alerts, seen_at, taken_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`},
 		{write, &s.addFingerprints, `INSERT INTO post_fingerprints (sequence, taken_at, sealed) VALUES ($1, $2, $3)`},
 		{write, &s.setPostAlerts, `UPDATE posts SET alerts = $1 WHERE id = $2`},
@@ -152,6 +164,7 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 
 		{read, &s.due, dueQuery},
 		{read, &s.source, sourceQuery},
+		{read, &s.gap, `SELECT ` + gapColumns + ` FROM gaps WHERE source = $1 AND department = $2 AND collection = $3`},
 		{read, &s.content, contentQuery},
 		{read, &s.matches.few, ofOrdinals(matchQuery, fewOrdinals)},
 		{read, &s.matches.many, ofOrdinals(matchQuery, manyOrdinals)},
@@ -238,13 +251,14 @@ func scanVersion(v *storage.Version) []any {
 
 func scanSource(s *storage.Source) []any {
 	return []any{&s.Department, &s.Collection, &s.Source, (*string)(&s.Document), number[int]{&s.Version},
-		(*scanBytes)(&s.Revision), (*scanTime)(&s.SeenAt)}
+		(*scanBytes)(&s.Revision), (*scanTime)(&s.SeenAt), (*scanTime)(&s.GoneAt)}
 }
 
 func scanJob(j *storage.Job) []any {
 	return []any{(*string)(&j.ID), &j.Source, &j.Prefix, &j.Department, &j.Classification, &j.Collection,
 		(*string)(&j.State), &j.Error, &j.Checkpoint, (*scanOutcomes)(&j.Outcomes), number[int]{&j.Listed}, number[int64]{&j.Bytes},
-		(*scanTime)(&j.CreatedAt), (*scanTime)(&j.UpdatedAt), (*scanTime)(&j.EndedAt), flag{&j.Again}}
+		(*scanTime)(&j.CreatedAt), (*scanTime)(&j.UpdatedAt), (*scanTime)(&j.EndedAt), flag{&j.Again},
+		(*string)(&j.Kind), flag{&j.Scheduled}, number[int]{&j.Expected}, number[int64]{&j.ExpectedBytes}, &j.Rate, scanJSON{&j.Estimate}}
 }
 
 func scanItem(i *storage.Item) []any {

@@ -50,6 +50,11 @@ func Registry(t *testing.T, place RegistryPlace) {
 		{"Kinds", (*registrySuite).kinds},
 		{"Jobs", (*registrySuite).jobs},
 		{"Items", (*registrySuite).items},
+		{"Scheduled", (*registrySuite).scheduled},
+		{"Gaps", (*registrySuite).gaps},
+		{"Coverage", (*registrySuite).coverage},
+		{"Gone", (*registrySuite).gone},
+		{"Notices", (*registrySuite).notices},
 		{"Keys", (*registrySuite).keys},
 		{"KeyList", (*registrySuite).keyList},
 		{"Withdraw", (*registrySuite).withdraw},
@@ -1177,7 +1182,7 @@ func (s *registrySuite) jobs() {
 	ctx := s.Context()
 	job := func(id storage.JobID) storage.Job {
 		return storage.Job{
-			ID: id, Source: "archive", Prefix: string(id), Department: "finance", Classification: "internal", Collection: "papers", State: storage.JobRunning,
+			ID: id, Kind: storage.JobGaps, Source: "archive", Prefix: string(id), Department: "finance", Classification: "internal", Collection: "papers", State: storage.JobRunning,
 			Outcomes: map[string]int{}, CreatedAt: aMoment, UpdatedAt: aMoment, Again: id == "job_a",
 		}
 	}
@@ -1185,6 +1190,7 @@ func (s *registrySuite) jobs() {
 	s.put(storage.Changes{Jobs: []storage.Job{z}})
 	s.put(storage.Changes{Jobs: []storage.Job{a}})
 	z.State, z.Error, z.Checkpoint, z.Listed, z.Bytes = storage.JobFailed, "no route", "b/c", 7, 1<<40
+	z.Expected, z.ExpectedBytes, z.Rate, z.Estimate = 12, 1<<41, 2.5, storage.Estimate{Objects: 3, Bytes: 1 << 33, IndexBytes: 1 << 20, Seconds: 1.5}
 	z.Outcomes, z.UpdatedAt, z.EndedAt = map[string]int{"registered": 5, "failed": 2}, aMoment.Add(time.Hour), aMoment.Add(time.Hour)
 	s.put(storage.Changes{Jobs: []storage.Job{z}})
 	got, err := s.r.Job(ctx, everywhere, "job_z")

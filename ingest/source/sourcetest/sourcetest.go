@@ -43,6 +43,7 @@ type Server struct {
 	address string
 	root    string
 	client  *minio.Client
+	events  string // the URL that is told of changes; empty: nobody is
 
 	mu      sync.Mutex
 	process *os.Process // nil while it is stopped
@@ -89,7 +90,11 @@ func freeAddress(t testing.TB) string {
 func (s *Server) Restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	command := exec.Command(s.program, "--port", s.address, "--health", "/health", "--quiet", "posix", s.root)
+	arguments := []string{"--port", s.address, "--health", "/health", "--quiet"}
+	if s.events != "" {
+		arguments = append(arguments, "--event-webhook-url", s.events)
+	}
+	command := exec.Command(s.program, append(arguments, "posix", s.root)...)
 	command.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
 	// A test binary that is killed takes its server along.
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -144,6 +149,13 @@ func (s *Server) Stop() {
 	s.process = nil
 }
 
+// Notify has the server tell a URL of everything that changes from now on.
+func (s *Server) Notify(url string) {
+	s.Stop()
+	s.events = url
+	s.Restart()
+}
+
 // Bucket makes a bucket and returns its name.
 func (s *Server) Bucket(t testing.TB, name string) string {
 	t.Helper()
@@ -164,6 +176,16 @@ func (s *Server) Put(t testing.TB, bucket, key, content string) {
 func (s *Server) put(ctx context.Context, bucket, key, content string) error {
 	_, err := s.client.PutObject(ctx, bucket, key, bytes.NewReader([]byte(content)), int64(len(content)), minio.PutObjectOptions{})
 	return err
+}
+
+// PutTagged stores an object with a tag.
+func (s *Server) PutTagged(t testing.TB, bucket, key, content, tag, value string) {
+	t.Helper()
+	_, err := s.client.PutObject(t.Context(), bucket, key, bytes.NewReader([]byte(content)), int64(len(content)),
+		minio.PutObjectOptions{UserTags: map[string]string{tag: value}})
+	if err != nil {
+		t.Fatalf("put %q: %v", key, err)
+	}
 }
 
 // PutAll stores many objects.
@@ -187,6 +209,19 @@ func (s *Server) PutAll(t testing.TB, bucket string, contents map[string]string)
 	wait.Wait()
 	if t.Failed() {
 		t.FailNow()
+	}
+}
+
+// RemoveAll removes objects with one request.
+func (s *Server) RemoveAll(t testing.TB, bucket string, keys ...string) {
+	t.Helper()
+	objects := make(chan minio.ObjectInfo, len(keys))
+	for _, key := range keys {
+		objects <- minio.ObjectInfo{Key: key}
+	}
+	close(objects)
+	for failed := range s.client.RemoveObjects(t.Context(), bucket, objects, minio.RemoveObjectsOptions{}) {
+		t.Fatalf("remove %q: %v", failed.ObjectName, failed.Err)
 	}
 }
 
