@@ -1602,6 +1602,14 @@ type ListAuditParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// ImportBundleParams defines parameters for ImportBundle.
+type ImportBundleParams struct {
+	// Department The key's own unless given, else `default`.
+	Department     Department `form:"department,omitempty" json:"department,omitempty,omitzero"`
+	Classification string     `form:"classification,omitempty" json:"classification,omitempty,omitzero"`
+	Collection     Name       `form:"collection,omitempty" json:"collection,omitempty,omitzero"`
+}
+
 // ListCollectionsParams defines parameters for ListCollections.
 type ListCollectionsParams struct {
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
@@ -1908,6 +1916,9 @@ type ServerInterface interface {
 	// Backup Index and registry, as they are at one moment
 	// (GET /v1/backup)
 	Backup(ctx echo.Context) error
+	// ImportBundle Register the fingerprints of a bundle
+	// (POST /v1/bundles)
+	ImportBundle(ctx echo.Context, params ImportBundleParams) error
 	// ListCollections List collections in the order of their names
 	// (GET /v1/collections)
 	ListCollections(ctx echo.Context, params ListCollectionsParams) error
@@ -2233,6 +2244,38 @@ func (w *ServerInterfaceWrapper) Backup(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Backup(ctx)
+	return err
+}
+
+// ImportBundle converts echo context to params.
+func (w *ServerInterfaceWrapper) ImportBundle(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportBundleParams
+	// ------------- Optional query parameter "department" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "department", ctx.QueryParams(), &params.Department, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter department: %s", err))
+	}
+
+	// ------------- Optional query parameter "classification" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "classification", ctx.QueryParams(), &params.Classification, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter classification: %s", err))
+	}
+
+	// ------------- Optional query parameter "collection" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "collection", ctx.QueryParams(), &params.Collection, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter collection: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ImportBundle(ctx, params)
 	return err
 }
 
@@ -3066,6 +3109,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.DELETE(options.BaseURL+"/v1/registrations/:id", wrapper.CancelRegistration, options.OperationMiddlewares["cancelRegistration"]...)
 	router.GET(options.BaseURL+"/v1/registrations/:id", wrapper.GetRegistration, options.OperationMiddlewares["getRegistration"]...)
 	router.GET(options.BaseURL+"/v1/registrations/:id/events", wrapper.WatchRegistration, options.OperationMiddlewares["watchRegistration"]...)
+	router.POST(options.BaseURL+"/v1/bundles", wrapper.ImportBundle, options.OperationMiddlewares["importBundle"]...)
 	router.POST(options.BaseURL+"/v1/hooks/s3/:source", wrapper.NoticeObjects, options.OperationMiddlewares["noticeObjects"]...)
 	router.POST(options.BaseURL+"/v1/hooks/s3/:source/:token", wrapper.NoticeObjectsByURL, options.OperationMiddlewares["noticeObjectsByURL"]...)
 	router.GET(options.BaseURL+"/v1/coverage", wrapper.GetCoverage, options.OperationMiddlewares["getCoverage"]...)
@@ -3496,6 +3540,75 @@ type BackupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response BackupdefaultApplicationProblemPlusJSONResponse) VisitBackupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportBundleRequestObject struct {
+	Params ImportBundleParams
+	Body   io.Reader
+}
+
+type ImportBundleResponseObject interface {
+	VisitImportBundleResponse(w http.ResponseWriter) error
+}
+
+type ImportBundle200ApplicationXNdjsonResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ImportBundle200ApplicationXNdjsonResponse) VisitImportBundleResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ImportBundledefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportBundledefaultApplicationProblemPlusJSONResponse) VisitImportBundleResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5253,6 +5366,9 @@ type StrictServerInterface interface {
 	// Backup Index and registry, as they are at one moment
 	// (GET /v1/backup)
 	Backup(ctx context.Context, request BackupRequestObject) (BackupResponseObject, error)
+	// ImportBundle Register the fingerprints of a bundle
+	// (POST /v1/bundles)
+	ImportBundle(ctx context.Context, request ImportBundleRequestObject) (ImportBundleResponseObject, error)
 	// ListCollections List collections in the order of their names
 	// (GET /v1/collections)
 	ListCollections(ctx context.Context, request ListCollectionsRequestObject) (ListCollectionsResponseObject, error)
@@ -5644,6 +5760,33 @@ func (sh *strictHandler) Backup(ctx echo.Context) error {
 		return err
 	} else if validResponse, ok := response.(BackupResponseObject); ok {
 		return validResponse.VisitBackupResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// ImportBundle operation middleware
+func (sh *strictHandler) ImportBundle(ctx echo.Context, params ImportBundleParams) error {
+	var request ImportBundleRequestObject
+
+	request.Params = params
+
+	request.Body = ctx.Request().Body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportBundle(ctx.Request().Context(), request.(ImportBundleRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportBundle")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(ImportBundleResponseObject); ok {
+		return validResponse.VisitImportBundleResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

@@ -276,6 +276,10 @@ func (i *ingestion) Usual(ctx context.Context, scope storage.Scope) (size, pace 
 	return i.jobs.Usual(ctx, scope)
 }
 
+func (i *ingestion) ImportBundle(context.Context, io.Reader, string, string, string) (func(func(RegistrationItem) error) error, error) {
+	return nil, &BadBundle{"there is no bundle in these tests"}
+}
+
 func (i *ingestion) Outdated(v storage.Version) bool { return i.registrar.Outdated(v) }
 
 func (i *ingestion) OCR() (name, missing string) { return readers.OCR() }

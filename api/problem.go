@@ -28,6 +28,10 @@ type (
 	unregistered struct{ Registered }
 )
 
+// BadBundle is a bundle that cannot be taken, for a reason that repeats nothing of it.
+type BadBundle struct{ Reason string }
+
+func (e *BadBundle) Error() string      { return "bundle: " + e.Reason }
 func (e *tooLarge) Error() string       { return fmt.Sprintf("body over %d bytes", e.limit) }
 func (e *mediaTypeError) Error() string { return "content type not accepted" }
 func (e *invalid) Error() string        { return "invalid request" }
@@ -60,6 +64,7 @@ func toProblem(err error) Problem {
 		media   *mediaTypeError
 		bad     *invalid
 		none    *unregistered
+		bundle  *BadBundle
 		reading *http.MaxBytesError
 		routing *echo.HTTPError
 	)
@@ -74,6 +79,8 @@ func toProblem(err error) Problem {
 		return Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "Invalid request", Errors: bad.fields}
 	case errors.As(err, &none):
 		return Problem{Type: "not-registered", Status: http.StatusUnprocessableEntity, Title: "The file made no document", Detail: none.Reason, Outcome: none.Outcome, DocumentStatus: none.Status}
+	case errors.As(err, &bundle):
+		return Problem{Type: "bundle", Status: http.StatusUnprocessableEntity, Title: "The bundle is refused", Detail: bundle.Reason}
 	case errors.Is(err, http.ErrMissingBoundary):
 		return Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "Invalid request", Detail: "The content type lacks the form's boundary."}
 	case errors.Is(err, auth.ErrUnauthenticated):

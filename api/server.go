@@ -42,8 +42,8 @@ const (
 	// maxJSON bounds a JSON body: a long report as text, with room to spare.
 	maxJSON = 8 << 20
 
-	// maxBatch bounds the lines of a batch together. They are read one by one, each
-	// at most maxJSON long.
+	// maxBatch bounds the lines of a batch together, and the entries of a bundle. They are
+	// read one by one, each bounded by itself.
 	maxBatch = 16 << 30
 
 	// multipartOverhead is what the fields beside a file may take.
@@ -120,6 +120,9 @@ type JobRequest struct {
 type Ingest interface {
 	// Register takes an upload the whole way.
 	Register(ctx context.Context, u Upload) (Registered, error)
+	// ImportBundle takes a bundle of fingerprints and verifies it. Run registers what it holds
+	// and tells what became of each, one at a time; it is to be called, and once.
+	ImportBundle(ctx context.Context, content io.Reader, department, collection, classification string) (run func(tell func(RegistrationItem) error) error, err error)
 	// Read reads a file that is not to be registered.
 	Read(ctx context.Context, content io.Reader, size int64) (Reading, error)
 	// ReadPage reads a page of a registered version again, from its source.
@@ -302,7 +305,7 @@ func (s *Server) harden(next echo.HandlerFunc) echo.HandlerFunc {
 		if mediaType(r) == "multipart/form-data" || strings.HasPrefix(mediaType(r), "image/") {
 			limit = s.Ingest.MaxFileBytes() + multipartOverhead
 		}
-		if mediaType(r) == "application/x-ndjson" {
+		if mediaType(r) == "application/x-ndjson" || mediaType(r) == "application/octet-stream" {
 			limit = maxBatch
 		}
 		// The body is wrapped in a copy of the request: by the original's, net/http

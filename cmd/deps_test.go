@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"storage/registry":            {"fingerprint", "fingerprint/pdq", "storage"},
 	"storage/backup":              {"fingerprint", "storage", "storage/index", "storage/registry"},
 	"ingest":                      {"fingerprint", "fingerprint/page", "fingerprint/pdq", "storage"},
+	"ingest/bundle":               {"fingerprint", "fingerprint/page", "fingerprint/pdq", "ingest", "storage"},
 	"ingest/source":               {"ingest"},
 	"ingest/source/sourcetest":    {},
 	"ingest/extract":              {"fingerprint", "fingerprint/page", "ingest"},
@@ -40,6 +41,7 @@ var mayImport = map[string][]string{
 // imported.
 var modules = map[string][]string{
 	"code.dny.dev/ssrf":                                        {"api/webhook"},                                 // addresses that are not public
+	"filippo.io/age":                                           {"ingest/bundle"},                               // encryption of files
 	"github.com/cenkalti/backoff/v5":                           {"ingest", "api/client", "cmd/sealprint"},       // retries with pauses
 	"github.com/cespare/xxhash/v2":                             {"fingerprint", "storage/index"},                // grams, checksums
 	"github.com/dchest/siphash":                                {"fingerprint"},                                 // the keyed function

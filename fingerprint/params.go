@@ -1,8 +1,10 @@
 package fingerprint
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Hash is a sealed gram: the keyed pseudo-random function of what a gram
@@ -15,6 +17,32 @@ type Hash uint64
 // four in a million at a billion fingerprints, and one accidental hit never
 // decides anything.
 const HashBits = 48
+
+// HashBytes is what a hash takes where many are written one after the other.
+const HashBytes = HashBits / 8
+
+// AppendHashes appends hashes to b, HashBytes each, the lowest byte first.
+func AppendHashes(b []byte, hashes []Hash) []byte {
+	b = slices.Grow(b, HashBytes*len(hashes)+8-HashBytes)
+	for _, h := range hashes {
+		b = binary.LittleEndian.AppendUint64(b, uint64(h))[:len(b)+HashBytes]
+	}
+	return b
+}
+
+// ParseHashes appends the hashes that AppendHashes wrote to others; false if these bytes
+// are none.
+func ParseHashes(to []Hash, b []byte) ([]Hash, bool) {
+	if len(b)%HashBytes != 0 {
+		return nil, false
+	}
+	var eight [8]byte
+	for ; len(b) > 0; b = b[HashBytes:] {
+		copy(eight[:], b[:HashBytes])
+		to = append(to, Hash(binary.LittleEndian.Uint64(eight[:])))
+	}
+	return to, true
+}
 
 // Guarantee is the promise stated in every answer, in normalized characters:
 // a verbatim run this long, of any registered document, is found, whatever the

@@ -226,8 +226,6 @@ func (r *Registrar) drawAll(ctx context.Context) {
 // draw draws a version and stores what comes of it. An error means that it is to be tried
 // again.
 func (r *Registrar) draw(ctx context.Context, v storage.Version) (err error) {
-	drawn := storage.Drawn{Version: v.Ordinal, By: Drawing}
-	var sheets []storage.Sheet // those without hashes are of drawings that have none
 	file := r.drawer.take(v.Ordinal)
 	if file.File != nil {
 		defer func() {
@@ -244,42 +242,35 @@ func (r *Registrar) draw(ctx context.Context, v storage.Version) (err error) {
 		}
 		defer file.close()
 	}
-	drawn.Undrawn = notKept
+	looks := Looks{Undrawn: notKept}
 	if file.File != nil {
-		drawn.Undrawn, err = r.extractor.Draw(ctx, file.File, file.size, v.MediaType, func(l Look) {
-			for _, d := range drawings(l) {
-				if len(drawn.Drawings) < MaxDrawings {
-					drawn.Drawings = append(drawn.Drawings, d.Drawing)
-					sheets = append(sheets, storage.Sheet{Window: 1, Hashes: d.seal(r.pageKey)})
-				}
-			}
-		})
-		if err != nil {
-			return fmt.Errorf("draw file: %w", err)
+		if looks, err = r.looks(ctx, file.File, file.size, v.MediaType); err != nil {
+			return err
 		}
-		drawn.Undrawn = drawn.Undrawn[:min(len(drawn.Undrawn), MaxLabelBytes)]
 	}
-	return r.storeDrawn(context.WithoutCancel(ctx), drawn, sheets)
+	return r.storeDrawn(context.WithoutCancel(ctx), v.Ordinal, looks)
 }
 
 // storeDrawn stores fingerprints first and what is said about them second, as attempt
 // does.
-func (r *Registrar) storeDrawn(ctx context.Context, drawn storage.Drawn, sheets []storage.Sheet) error {
+func (r *Registrar) storeDrawn(ctx context.Context, version storage.Ordinal, looks Looks) error {
 	r.drawer.storing.Lock()
 	defer r.drawer.storing.Unlock()
+	drawn := storage.Drawn{Version: version, By: Drawing, Undrawn: looks.Undrawn, Drawings: looks.Drawings}
 	var laidOut []storage.Ordinal
-	if len(sheets) > 0 {
-		first, err := r.registry.ReserveOrdinals(ctx, len(sheets))
+	if len(looks.Drawings) > 0 {
+		first, err := r.registry.ReserveOrdinals(ctx, len(looks.Drawings))
 		if err != nil {
-			return fmt.Errorf("reserve %d ordinals: %w", len(sheets), err)
+			return fmt.Errorf("reserve %d ordinals: %w", len(looks.Drawings), err)
 		}
-		for i := range sheets {
+		var sheets []storage.Sheet
+		for i := range looks.Drawings {
 			o := first + storage.Ordinal(i)
-			drawn.Drawings[i].Ordinal, drawn.Drawings[i].Version, sheets[i].Ordinal = o, drawn.Version, o
-		}
-		sheets = slices.DeleteFunc(sheets, func(s storage.Sheet) bool { return s.Hashes == nil })
-		for _, s := range sheets {
-			laidOut = append(laidOut, s.Ordinal)
+			drawn.Drawings[i].Ordinal, drawn.Drawings[i].Version = o, version
+			if hashes := looks.Layouts[i]; hashes != nil {
+				sheets = append(sheets, storage.Sheet{Ordinal: o, Window: 1, Hashes: hashes})
+				laidOut = append(laidOut, o)
+			}
 		}
 		if err := r.pages.Append(ctx, sheets); err != nil {
 			return fmt.Errorf("append %d sheets: %w", len(sheets), err)

@@ -29,7 +29,7 @@ func (j *Jobs) estimate(ctx context.Context, place Place, run *run) error {
 	run.mu.Unlock()
 	var e storage.Estimate
 	objects := func(ctx context.Context) iter.Seq2[Object, error] {
-		return listed(ctx, place.Source, run.snapshot(time.Now()).Prefix, "")
+		return listed(ctx, place.Source, run.snapshot(time.Now()).Prefix, "", maxOutageAtStart)
 	}
 	for o, err := range ahead(ctx, maxListedAhead, objects) {
 		if err != nil {

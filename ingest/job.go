@@ -74,7 +74,7 @@ func NewJobs(ctx context.Context, registrar *Registrar, registry storage.Registr
 			}
 			continue
 		}
-		j.launch(place, job)
+		j.launch(place, job, maxOutage)
 	}
 	for _, p := range places {
 		j.watch(p)
@@ -167,7 +167,7 @@ func (j *Jobs) Start(ctx context.Context, r Request) (job storage.Job, started b
 	if err := j.registry.Commit(ctx, storage.Changes{Jobs: []storage.Job{job}}); err != nil {
 		return storage.Job{}, false, fmt.Errorf("store job: %w", err)
 	}
-	j.launchLocked(place, job)
+	j.launchLocked(place, job, maxOutageAtStart)
 	return job, true, nil
 }
 
@@ -190,15 +190,16 @@ func (j *Jobs) Cancel(ctx context.Context, id storage.JobID) error {
 
 var errCancelled = errors.New("cancelled")
 
-func (j *Jobs) launch(place Place, job storage.Job) {
+// launch has a job go on, whose source may take so long to answer for the first time.
+func (j *Jobs) launch(place Place, job storage.Job, patience time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.launchLocked(place, job)
+	j.launchLocked(place, job, patience)
 }
 
-func (j *Jobs) launchLocked(place Place, job storage.Job) {
+func (j *Jobs) launchLocked(place Place, job storage.Job, patience time.Duration) {
 	ctx, cancel := context.WithCancelCause(j.ctx)
-	run := &run{source: place.Source, job: job, cancel: cancel, ended: make(chan struct{}), ahead: make(chan struct{}, maxAhead)}
+	run := &run{source: place.Source, job: job, patience: patience, cancel: cancel, ended: make(chan struct{}), ahead: make(chan struct{}, maxAhead)}
 	run.job.Outcomes = maps.Clone(job.Outcomes)
 	j.running[job.ID] = run
 	j.wait.Add(1)
@@ -260,7 +261,7 @@ func (j *Jobs) run(ctx context.Context, place Place, run *run) error {
 		counted.Go(func() { j.count(counting, place, run) })
 	}
 	slots := make(chan struct{}, maxFetches)
-	tasks := func(ctx context.Context) iter.Seq2[task, error] { return j.tasks(ctx, place, start) }
+	tasks := func(ctx context.Context) iter.Seq2[task, error] { return j.tasks(ctx, place, start, run.patience) }
 	for task, err := range ahead(ctx, maxListedAhead, tasks) {
 		if err != nil {
 			fail(err)
@@ -282,8 +283,7 @@ func (j *Jobs) run(ctx context.Context, place Place, run *run) error {
 		}
 		task.Again, task.Settled, task.job, task.seq = start.Again, start.Scheduled, run, seq
 		wait.Go(func() {
-			defer func() { <-slots }()
-			if _, err := j.registrar.Register(ctx, task.File); err != nil {
+			if _, err := j.registrar.register(ctx, task.File, func() { <-slots }); err != nil {
 				fail(err)
 			}
 		})
@@ -301,13 +301,13 @@ type task struct {
 }
 
 // tasks are the objects of a job, with what is said about them.
-func (j *Jobs) tasks(ctx context.Context, place Place, job storage.Job) iter.Seq2[task, error] {
+func (j *Jobs) tasks(ctx context.Context, place Place, job storage.Job, patience time.Duration) iter.Seq2[task, error] {
 	if job.Kind == storage.JobGaps {
 		return j.gaps(ctx, place, job)
 	}
 	return func(yield func(task, error) bool) {
 		known := known{jobs: j, place: place, prefix: job.Prefix, at: job.Checkpoint}
-		for object, err := range listed(ctx, place.Source, job.Prefix, job.Checkpoint) {
+		for object, err := range listed(ctx, place.Source, job.Prefix, job.Checkpoint, patience) {
 			if err == nil {
 				err = known.until(ctx, object.Key)
 			}
@@ -420,7 +420,7 @@ func (j *Jobs) file(ctx context.Context, place Place, wanted Said, o Object) (Fi
 // wrong goes wrong for the job, too, which tells.
 func (j *Jobs) count(ctx context.Context, place Place, run *run) {
 	n, size := 0, int64(0)
-	for o, err := range listed(ctx, place.Source, run.snapshot(time.Now()).Prefix, "") {
+	for o, err := range listed(ctx, place.Source, run.snapshot(time.Now()).Prefix, "", run.patience) {
 		if err != nil || ctx.Err() != nil {
 			return
 		}
@@ -497,10 +497,11 @@ func (j *Jobs) beyondCheckpoint(ctx context.Context, job storage.Job) (map[strin
 
 // run is a job at work.
 type run struct {
-	source Source
-	cancel context.CancelCauseFunc
-	ended  chan struct{}
-	ahead  chan struct{} // holds a token for each of begun
+	source   Source
+	patience time.Duration // with a source that has not answered yet
+	cancel   context.CancelCauseFunc
+	ended    chan struct{}
+	ahead    chan struct{} // holds a token for each of begun
 
 	mu  sync.Mutex
 	job storage.Job

@@ -29,7 +29,8 @@ const (
 	// started again when somebody has seen to it.
 	maxOutage = 2 * time.Minute
 
-	// maxOutageAtStart is how long a job waits for the first answer.
+	// maxOutageAtStart is how long a new job waits for the first answer: who begins with a
+	// source that is not there has configured it wrong.
 	maxOutageAtStart = 3 * time.Second
 
 	// maxFetches is how many objects of one job are on their way at a time. Fetching

@@ -31,6 +31,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -76,6 +77,8 @@ type File struct {
 	// Again asks for known content to be read again if it could be read better now
 	// than it was. Then it is updated.
 	Again bool
+	// Made are the fingerprints of a file that nobody opens here, instead of Open.
+	Made *Fingerprints
 	// Settled has what could not be read in this state of the object before left alone.
 	Settled bool
 
@@ -97,23 +100,21 @@ type Result struct {
 
 // Registrar registers files. Make one with [NewRegistrar].
 type Registrar struct {
-	index     storage.Index
-	pages     storage.Index
-	registry  storage.Registry
-	extractor Extractor
-	archive   Archive // nil: uploads are not kept
-	places    []Place
-	key       *fingerprint.Key
-	pageKey   *fingerprint.Key
-	drawer    *drawer
-	told      func([]storage.Sheet)
+	index    storage.Index
+	pages    storage.Index
+	registry storage.Registry
+	*Fingerprinter
+	archive Archive // nil: uploads are not kept
+	places  []Place
+	drawer  *drawer
+	told    func([]storage.Sheet)
 
-	outage                  time.Duration // maxOutage but in tests
-	contentKey, revisionKey []byte
-	budget                  *semaphore.Weighted
-	queue                   chan *prepared
-	stop                    context.CancelFunc
-	stopped                 chan struct{}
+	outage      time.Duration // maxOutage but in tests
+	revisionKey []byte
+	budget      *semaphore.Weighted
+	queue       chan *prepared
+	stop        context.CancelFunc
+	stopped     chan struct{}
 }
 
 // Config is what a registrar works with. Archive may be nil.
@@ -134,10 +135,9 @@ type Config struct {
 // and registry agree about what was half done when the program last ended.
 func NewRegistrar(ctx context.Context, c Config) (*Registrar, error) {
 	r := &Registrar{
-		index: c.Index, pages: c.Pages, registry: c.Registry, extractor: c.Extractor, archive: c.Archive, places: c.Places, key: c.Key,
-		pageKey: c.Key.Pages(), drawer: newDrawer(), told: c.Told,
+		index: c.Index, pages: c.Pages, registry: c.Registry, Fingerprinter: NewFingerprinter(c.Key, c.Extractor), archive: c.Archive, places: c.Places,
+		drawer: newDrawer(), told: c.Told,
 		outage:      maxOutage,
-		contentKey:  c.Key.Derive("content hash", sha256.Size),
 		revisionKey: c.Key.Derive("revision hash", sha256.Size),
 		budget:      semaphore.NewWeighted(MaxInFlightBytes),
 		queue:       make(chan *prepared),
@@ -247,9 +247,24 @@ func (r *Registrar) Revision(o Object) []byte {
 // result says is durable. An error means that nothing is known about the file: a
 // store failed or the context ended.
 func (r *Registrar) Register(ctx context.Context, f File) (Result, error) {
-	p, err := r.prepare(ctx, f)
+	return r.register(ctx, f, func() {})
+}
+
+// register is Register that tells when the file holds nothing any more that others wait for:
+// at the latest when it returns, and before it waits for the commit if nothing was read.
+func (r *Registrar) register(ctx context.Context, f File, free func()) (Result, error) {
+	free = sync.OnceFunc(free)
+	defer free()
+	prepare := r.prepare
+	if f.Made != nil {
+		prepare = r.prepareMade
+	}
+	p, err := prepare(ctx, f)
 	if err != nil {
 		return Result{}, err
+	}
+	if p.done {
+		free()
 	}
 	defer func() {
 		p.spool.close() // if it was not handed on
@@ -270,7 +285,11 @@ func (r *Registrar) Register(ctx context.Context, f File) (Result, error) {
 	if err := <-p.reply; err != nil {
 		return Result{}, err
 	}
-	if p.ordinal != 0 && p.spool.File != nil {
+	switch {
+	case p.ordinal == 0:
+	case p.looks != nil:
+		return p.result, r.storeDrawn(context.WithoutCancel(ctx), p.ordinal, *p.looks)
+	case p.spool.File != nil:
 		r.keep(ctx, p)
 	}
 	return p.result, nil
@@ -288,10 +307,50 @@ type prepared struct {
 	hashes  []fingerprint.Hash
 	reply   chan error
 	spool   spooled         // the file, if its pages are to be drawn
+	looks   *Looks          // of its pages, if they were drawn elsewhere
 	ordinal storage.Ordinal // that its version was given, or has if it is to be drawn again
 	// outdated is the ordinal of what was read of the same bytes before and is to be
 	// replaced; 0 if nothing is.
 	outdated storage.Ordinal
+}
+
+// prepareMade prepares a file of which nothing is here but its fingerprints.
+func (r *Registrar) prepareMade(ctx context.Context, f File) (*prepared, error) {
+	p := &prepared{file: f, result: Result{Source: f.Source}, content: f.Made.Version.Content}
+	_, err := r.registry.Gap(ctx, f.SourceKey)
+	if err != nil && !isNotFound(err) {
+		return nil, fmt.Errorf("look up gap: %w", err)
+	}
+	p.gap = err == nil
+	known, err := r.registry.Content(ctx, f.Department, f.Collection, p.content)
+	switch {
+	case err == nil:
+		p.version = known // the writer decides: unchanged or duplicate
+		if known.Drawn != Drawing || known.Undrawn == notKept {
+			r.drawer.expect(known.Ordinal)
+			p.looks, p.ordinal = &f.Made.Looks, known.Ordinal
+		}
+		return p, nil
+	case !isNotFound(err):
+		return nil, fmt.Errorf("look up content: %w", err)
+	}
+	collection, err := r.registry.Collection(ctx, f.Collection)
+	if err != nil {
+		return nil, fmt.Errorf("look up collection: %w", err)
+	}
+	p.version, p.hashes = f.Made.Version, f.Made.Hashes
+	if step := int(collection.Window / p.version.Window); step > 1 {
+		// Documents keep every fifth gram or every twentieth, from the first on.
+		p.hashes = nil
+		for i := 0; i < len(f.Made.Hashes); i += step {
+			p.hashes = append(p.hashes, f.Made.Hashes[i])
+		}
+		p.version.Window = collection.Window
+	}
+	if len(f.Made.Drawings) > 0 || f.Made.Undrawn != "" {
+		p.version.Drawn, p.looks = 0, &f.Made.Looks
+	}
+	return p, nil
 }
 
 // finish ends a file that makes no document.
@@ -360,7 +419,7 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 	}
 	defer r.budget.Release(weight)
 
-	spool, size, sum, err := r.spool(ctx, f)
+	spool, size, sum, err := r.fetch(ctx, f)
 	switch {
 	case errors.Is(err, ErrTooLarge):
 		return p.finish(Failed, StatusLimit, tooLarge), nil
@@ -427,27 +486,13 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look up collection: %w", err)
 	}
-	b := fingerprint.NewBuilder(r.key, collection.Window)
-	p.version = storage.Version{
-		Content: sum, Size: size, MediaType: reading.MediaType, Window: collection.Window,
-		Status: string(reading.Status), Reason: reading.Reason,
-	}
-	if reading.Status != StatusEncrypted && r.extractor.Draws(reading.MediaType) {
+	p.version, p.hashes = r.text(reading, collection.Window)
+	p.version.Content, p.version.Size = sum, size
+	if r.drawable(reading) {
 		p.spool = spooled{File: spool, size: size}
 	} else {
 		p.version.Drawn = Drawing // there is nothing to draw
 	}
-	for i, page := range reading.Pages {
-		b.AddPage(page.Number, page.Text)
-		n := b.Pages()[i]
-		p.version.TextBytes += int64(len(page.Text))
-		p.version.Pages = append(p.version.Pages, storage.Page{
-			Number: page.Number, Part: page.Part, Characters: n.Characters, CodePoints: n.CodePoints, Reader: page.Reader, Reason: page.Reason,
-			NeedsOCR: page.NeedsOCR, Gate: page.Gate,
-		})
-	}
-	p.version.Places, p.version.Sketch = b.Places(), b.Sketch().Bytes()
-	p.hashes = b.Hashes()
 	return p, nil
 }
 
@@ -481,16 +526,16 @@ func short(err error) string {
 	return s
 }
 
-// spool reads a file into anonymous memory that no path leads to, and hashes it.
+// fetch reads a file into anonymous memory that no path leads to, and hashes it.
 // A source that is out of reach for a while is waited for.
-func (r *Registrar) spool(ctx context.Context, f File) (file *os.File, size int64, sum []byte, err error) {
+func (r *Registrar) fetch(ctx context.Context, f File) (file *os.File, size int64, sum []byte, err error) {
 	err = retry(ctx, r.outage, func() error {
 		content, err := f.Open(ctx)
 		if err != nil {
 			return &fetchError{err}
 		}
 		defer content.Close()
-		file, size, sum, err = Spool(content, hmac.New(sha256.New, r.contentKey))
+		file, size, sum, err = r.spool(content)
 		return err
 	})
 	return file, size, sum, err

@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -123,7 +122,7 @@ func (r *Registrar) fetchIfSame(ctx context.Context, v storage.Version, open fun
 		return spooled{}, fmt.Errorf("read source again: %w", err)
 	}
 	defer content.Close()
-	copied, size, sum, err := Spool(io.LimitReader(content, v.Size+1), hmac.New(sha256.New, r.contentKey))
+	copied, size, sum, err := r.spool(io.LimitReader(content, v.Size+1))
 	if err != nil {
 		return spooled{}, fmt.Errorf("read source again: %w", err)
 	}

@@ -79,11 +79,9 @@ func retry(ctx context.Context, limit time.Duration, try func() error) error {
 }
 
 // listed is Source.List that survives outages: it goes on behind the last object
-// that it saw. The first answer is not waited for as long: who begins with a
-// source that is not there has configured it wrong.
-func listed(ctx context.Context, s Source, prefix, after string) iter.Seq2[Object, error] {
+// that it saw. The first answer is waited for as long as the caller says.
+func listed(ctx context.Context, s Source, prefix, after string, limit time.Duration) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
-		limit := maxOutageAtStart
 		ordered := true
 		for {
 			seen, stopped := false, false

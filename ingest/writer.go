@@ -141,7 +141,7 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 			o := first + storage.Ordinal(i)
 			appended = append(appended, o)
 			sheets[i].Ordinal = o
-			if p := owners[i]; p.spool.File != nil {
+			if p := owners[i]; p.spool.File != nil || p.looks != nil {
 				r.drawer.giveUp(p.ordinal) // of an attempt before
 				r.drawer.expect(o)
 				p.ordinal = o

@@ -1592,6 +1592,14 @@ type ListAuditParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// ImportBundleParams defines parameters for ImportBundle.
+type ImportBundleParams struct {
+	// Department The key's own unless given, else `default`.
+	Department     Department `form:"department,omitempty" json:"department,omitempty,omitzero"`
+	Classification string     `form:"classification,omitempty" json:"classification,omitempty,omitzero"`
+	Collection     Name       `form:"collection,omitempty" json:"collection,omitempty,omitzero"`
+}
+
 // ListCollectionsParams defines parameters for ListCollections.
 type ListCollectionsParams struct {
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`

@@ -50,6 +50,54 @@ func (c *Client) patch(ctx context.Context, path string, body, answer any) error
 	return c.call(ctx, http.MethodPatch, path, "application/json", bytes.NewReader(encoded), answer)
 }
 
+// ImportBundle registers the fingerprints of a bundle and calls item with what became of
+// each file. To import it again is safe.
+func (c *Client) ImportBundle(ctx context.Context, p ImportBundleParams, bundle io.Reader, item func(RegistrationItem) error) error {
+	query := url.Values{}
+	for name, value := range map[string]string{"department": p.Department, "classification": p.Classification, "collection": p.Collection} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	r, err := c.send(ctx, http.MethodPost, "/v1/bundles?"+query.Encode(), "application/octet-stream", bundle)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	in := bufio.NewScanner(r.Body)
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		var last struct {
+			Summary *Outcomes `json:"summary"`
+			Type    string    `json:"type"`
+		}
+		var i RegistrationItem
+		if err := json.Unmarshal(in.Bytes(), &last); err != nil {
+			return fmt.Errorf("read answer of /v1/bundles: %w", err)
+		}
+		switch {
+		case last.Summary != nil:
+			return nil
+		case last.Type != "":
+			problem := &ProblemError{}
+			if err := json.Unmarshal(in.Bytes(), &problem.Problem); err != nil {
+				return fmt.Errorf("read answer of /v1/bundles: %w", err)
+			}
+			return problem
+		}
+		if err := json.Unmarshal(in.Bytes(), &i); err != nil {
+			return fmt.Errorf("read answer of /v1/bundles: %w", err)
+		}
+		if err := item(i); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%w: the answer of /v1/bundles broke off", ErrUnavailable)
+}
+
 // Coverage tells what is protected and what is not.
 func (c *Client) Coverage(ctx context.Context) (*Coverage, error) {
 	var answer Coverage

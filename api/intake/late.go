@@ -3,7 +3,6 @@ package intake
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -262,7 +261,7 @@ func (l *Late) each(ctx context.Context, after int64, visit func(post int64, gra
 		}
 		for _, p := range prints {
 			var ok bool
-			if grams, ok = appendGrams(grams[:0], p.Fingerprints); !ok {
+			if grams, ok = fingerprint.ParseHashes(grams[:0], p.Fingerprints); !ok {
 				return after, fmt.Errorf("fingerprints of post %d: %w", p.Sequence, storage.ErrCorrupt)
 			}
 			if err := visit(p.Sequence, grams); err != nil {
@@ -365,30 +364,8 @@ func (s *hashSet) inLine(grams []fingerprint.Hash) bool {
 	return false
 }
 
-const gramBytes = fingerprint.HashBits / 8
-
-// EncodeGrams writes fingerprints as they are kept: 6 bytes each. Of a text that is too long
-// the rest is not kept.
+// EncodeGrams writes fingerprints as they are kept. Of a text that is too long the rest is
+// not kept.
 func EncodeGrams(grams []fingerprint.Hash) []byte {
-	grams = grams[:min(len(grams), maxKept)]
-	b := make([]byte, 0, gramBytes*len(grams)+2)
-	for _, h := range grams {
-		b = binary.LittleEndian.AppendUint64(b, uint64(h))[:len(b)+gramBytes]
-	}
-	return b
-}
-
-// DecodeGrams undoes EncodeGrams.
-func DecodeGrams(b []byte) ([]fingerprint.Hash, bool) { return appendGrams(nil, b) }
-
-func appendGrams(to []fingerprint.Hash, b []byte) ([]fingerprint.Hash, bool) {
-	if len(b)%gramBytes != 0 {
-		return nil, false
-	}
-	var eight [8]byte
-	for ; len(b) > 0; b = b[gramBytes:] {
-		copy(eight[:], b[:gramBytes])
-		to = append(to, fingerprint.Hash(binary.LittleEndian.Uint64(eight[:])))
-	}
-	return to, true
+	return fingerprint.AppendHashes(nil, grams[:min(len(grams), maxKept)])
 }

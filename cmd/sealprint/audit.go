@@ -87,7 +87,7 @@ something is wrong.`,
 				}
 				return c.verified(report.Records, report.Checkpoint, report.Problems)
 			}
-			key, _, err := secretKey(dir, false)
+			key, err := secretKey(dir, false)
 			if err != nil {
 				return err
 			}

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/sealprint/sealprint/api"
+	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/match"
 	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/ingest"
+	"github.com/sealprint/sealprint/ingest/bundle"
 	"github.com/sealprint/sealprint/ingest/extract"
 	"github.com/sealprint/sealprint/storage"
 )
@@ -18,6 +22,8 @@ type ingestion struct {
 	registrar *ingest.Registrar
 	jobs      *ingest.Jobs
 	pool      *extract.Pool
+	key       *fingerprint.Key
+	dir       string // where bundles are kept while they are imported
 }
 
 var _ api.Ingest = (*ingestion)(nil)
@@ -37,6 +43,45 @@ func (i *ingestion) Register(ctx context.Context, u api.Upload) (api.Registered,
 	}
 	return api.Registered{
 		Document: done.Document, Outcome: api.Outcome(done.Outcome), Status: api.Status(done.Status), Reason: done.Reason,
+	}, nil
+}
+
+// ImportBundle keeps the bundle on disk, where it tells nobody anything without the key, so
+// that it can be verified to its end before its first entry is registered.
+func (i *ingestion) ImportBundle(ctx context.Context, content io.Reader, department, collection, classification string) (func(func(api.RegistrationItem) error) error, error) {
+	file, err := os.CreateTemp(i.dir, "bundle-*.tmp")
+	if err != nil {
+		return nil, fmt.Errorf("keep bundle: %w", err)
+	}
+	if err := os.Remove(file.Name()); err != nil { // the file stays until it is closed
+		return nil, errors.Join(fmt.Errorf("keep bundle: %w", err), file.Close())
+	}
+	_, err = io.Copy(file, content)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("keep bundle: %w", err), file.Close())
+	}
+	_, err = bundle.Verify(file, i.key)
+	if errors.Is(err, bundle.ErrBundle) || errors.Is(err, fingerprint.ErrParams) {
+		err = &api.BadBundle{Reason: err.Error()}
+	}
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	said := ingest.Said{Department: department, Collection: collection, Classification: classification}
+	return func(tell func(api.RegistrationItem) error) error {
+		defer file.Close()
+		return bundle.Import(ctx, file, i.key, i.registrar, said, func(r ingest.Result) error {
+			return tell(api.RegistrationItem{
+				Source: r.Source, DocumentID: string(r.Document), Outcome: api.Outcome(r.Outcome), Status: api.Status(r.Status), Reason: r.Reason,
+				Pages: r.Pages, Characters: r.Characters,
+			})
+		})
 	}, nil
 }
 

@@ -45,8 +45,9 @@ func registerCommand(c console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "register SOURCE...",
 		Short: "Register documents",
-		Long: `Register documents: files, folders (with all that is below them), or s3://BUCKET/PREFIX of a
-source that the server is configured with (the server fetches the objects itself).
+		Long: `Register documents: files, folders (with all that is below them), s3://BUCKET/PREFIX of a
+source that the server is configured with (the server fetches the objects itself), or a bundle
+that "fingerprint" made (.spf).
 
 A second run registers nothing anew; an interrupted one goes on. One bad file never stops the rest.`,
 		Example: `  sealprint register ./memos report.pdf --department finance --classification restricted
@@ -88,9 +89,12 @@ type registration struct {
 func (r *registration) all(ctx context.Context, sources []string) error {
 	for _, source := range sources {
 		var err error
-		if strings.HasPrefix(source, "s3://") {
+		switch {
+		case strings.HasPrefix(source, "s3://"):
 			err = r.bucket(ctx, source)
-		} else {
+		case filepath.Ext(source) == bundleSuffix:
+			err = r.bundle(ctx, source)
+		default:
 			err = r.files(ctx, source)
 		}
 		if err != nil {
@@ -122,6 +126,27 @@ func (r *registration) bucket(ctx context.Context, uri string) error {
 		return fmt.Errorf("register %s: %s", uri, job.Error)
 	case job.State == "cancelled":
 		return fmt.Errorf("register %s: cancelled", uri)
+	}
+	return nil
+}
+
+// bundleSuffix is that of bundles of fingerprints.
+const bundleSuffix = ".spf"
+
+// bundle has the server register a bundle of fingerprints.
+func (r *registration) bundle(ctx context.Context, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return usageError{fmt.Errorf("source: %w", err)}
+	}
+	defer f.Close()
+	err = r.api.ImportBundle(ctx, client.ImportBundleParams{
+		Department: r.options.Department, Classification: r.options.Classification, Collection: r.options.Collection,
+	}, f, func(i client.RegistrationItem) error {
+		return r.report.add(outcome{i.Source, i.DocumentID, i.Outcome, i.Status, i.Reason, i.Pages, i.Characters})
+	})
+	if err != nil {
+		return fmt.Errorf("register %s: %w", path, err)
 	}
 	return nil
 }
@@ -270,10 +295,14 @@ type summary struct {
 	Duplicate  int `json:"duplicate"`
 	Failed     int `json:"failed"`
 	Skipped    int `json:"skipped"`
+
+	fingerprinted int // by those who register nothing
 }
 
 func (s *summary) count(o client.Outcome) {
 	switch o {
+	case fingerprinted:
+		s.fingerprinted++
 	case "registered":
 		s.Registered++
 	case "unchanged":
@@ -297,8 +326,9 @@ func (s summary) String() string {
 // report tells what becomes of files while it becomes of them.
 type report struct {
 	console
-	json bool
-	bar  *progressbar.ProgressBar // on a terminal
+	json    bool
+	offline bool                     // nothing is registered: fingerprints are made
+	bar     *progressbar.ProgressBar // on a terminal
 
 	mu      sync.Mutex
 	summary summary
@@ -346,7 +376,7 @@ func (r *report) add(o outcome) error {
 		_ = r.bar.Add(1) // only what a terminal shows
 	case time.Since(r.told) >= reportPause:
 		r.told = time.Now()
-		fmt.Fprintf(r.err, "so far: %s%s\n", r.summary, left(r.job))
+		fmt.Fprintf(r.err, "so far: %s%s\n", r.said(), left(r.job))
 	}
 	return nil
 }
@@ -362,6 +392,14 @@ func left(job client.Registration) (said string) {
 	return said
 }
 
+// said is the summary for people.
+func (r *report) said() string {
+	if r.offline {
+		return fmt.Sprintf("%d fingerprinted, %d failed, %d skipped", r.summary.fingerprinted, r.summary.Failed, r.summary.Skipped)
+	}
+	return r.summary.String()
+}
+
 // finish tells the summary, if the run came to its end, and whether some files failed.
 func (r *report) finish(complete bool) error {
 	if r.bar != nil {
@@ -370,11 +408,15 @@ func (r *report) finish(complete bool) error {
 	var err error
 	switch {
 	case r.json:
-		err = r.printJSON(map[string]summary{"summary": r.summary})
+		var sum any = r.summary
+		if r.offline {
+			sum = map[string]int{fingerprinted: r.summary.fingerprinted, "failed": r.summary.Failed, "skipped": r.summary.Skipped}
+		}
+		err = r.printJSON(map[string]any{"summary": sum})
 	case complete:
-		_, err = fmt.Fprintln(r.out, r.summary)
+		_, err = fmt.Fprintln(r.out, r.said())
 	default:
-		_, err = io.WriteString(r.err, "before it ended: "+r.summary.String()+"\n")
+		_, err = io.WriteString(r.err, "before it ended: "+r.said()+"\n")
 	}
 	if err == nil && complete && r.summary.Failed > 0 {
 		return exitError(exitFailed)

@@ -26,6 +26,7 @@ import (
 	"github.com/sealprint/sealprint/fingerprint/match"
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/extract"
+	"github.com/sealprint/sealprint/storage"
 	"github.com/sealprint/sealprint/storage/audit"
 	"github.com/sealprint/sealprint/storage/index"
 	"github.com/sealprint/sealprint/storage/registry"
@@ -131,7 +132,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 
 	if server, err = api.NewServer(api.Config{
 		Key: store.key, Matcher: matcher, Index: store.index, Pages: store.pages, Registry: store.registry, Audit: store.audit,
-		Ingest: &ingestion{registrar, jobs, pool}, Upkeep: store, Log: log,
+		Ingest: &ingestion{registrar, jobs, pool, store.key, s.Data}, Upkeep: store, Log: log,
 		Intake: posts, KeepGrams: s.Retention.Fingerprints > 0,
 		Webhooks: store.registry, WebhookNetworks: s.WebhookAllow, Wake: hooks.Wake,
 	}); err != nil {
@@ -193,7 +194,6 @@ type data struct {
 	pages    *index.Index // of layouts of pages
 	registry *registry.Registry
 	audit    *audit.Log
-	first    bool // the folder is new
 }
 
 // openData opens a data folder, or makes one.
@@ -205,7 +205,7 @@ func openData(ctx context.Context, dir string, create bool, log *slog.Logger) (*
 		}
 	}
 	var err error
-	if d.key, d.first, err = secretKey(dir, create); err != nil {
+	if d.key, err = secretKey(dir, create); err != nil {
 		return nil, err
 	}
 	if d.registry, err = registry.Open(ctx, filepath.Join(dir, "registry.db"), d.key); err != nil {
@@ -242,36 +242,40 @@ func (d *data) Close() error {
 }
 
 // secretKey reads the deployment's secret key, or makes it in an empty folder.
-func secretKey(dir string, create bool) (key *fingerprint.Key, first bool, err error) {
+func secretKey(dir string, create bool) (key *fingerprint.Key, err error) {
 	path := filepath.Join(dir, "secret.key")
 	content, err := os.ReadFile(path)
 	if err == nil {
 		if key, err = fingerprint.ParseKey(content); err != nil {
-			return nil, false, fmt.Errorf("read %s: %w", path, err)
+			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
-		return key, false, nil
+		return key, nil
 	}
 	if !errors.Is(err, os.ErrNotExist) || !create {
-		return nil, false, fmt.Errorf("read secret key: %w", err)
+		return nil, fmt.Errorf("read secret key: %w", err)
 	}
 	for _, name := range []string{"registry.db", "index", "pages", auditFolder} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return nil, false, fmt.Errorf("%s is missing, but %s is not empty: put the key back, the index means nothing without it", path, dir)
+			return nil, fmt.Errorf("%s is missing, but %s is not empty: put the key back, the index means nothing without it", path, dir)
 		}
 	}
 	key = fingerprint.NewKey()
 	if err := writeSecret(path, key.Encode()); err != nil {
-		return nil, false, fmt.Errorf("write secret key: %w", err)
+		return nil, fmt.Errorf("write secret key: %w", err)
 	}
-	return key, true, nil
+	return key, nil
 }
 
-// adminKey makes the first API key. It is written aside before the registry
-// learns it, so that a crash in between leaves no key that nobody has.
+// adminKey makes the first API key of a registry that has none. It is written aside before
+// the registry learns it, so that a crash in between leaves no key that nobody has.
 func (d *data) adminKey(ctx context.Context, errOut io.Writer) error {
 	path := filepath.Join(d.dir, "admin.key")
 	aside := path + ".new"
-	if d.first {
+	keys, _, err := d.registry.Keys(ctx, storage.Everywhere(), "", 1)
+	if err != nil {
+		return fmt.Errorf("look for API keys: %w", err)
+	}
+	if _, err := os.Stat(aside); len(keys) == 0 && err != nil {
 		key, _ := auth.NewKey(auth.Admin, "", time.Now())
 		if err := writeSecret(aside, []byte(key+"\n")); err != nil {
 			return fmt.Errorf("write admin key: %w", err)

@@ -156,7 +156,7 @@ func restoreCommand(c console) *cobra.Command {
 it is moved into place; what fails leaves nothing behind. - reads from standard input.`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key, _, err := secretKey(dir, false)
+			key, err := secretKey(dir, false)
 			if err != nil {
 				return fmt.Errorf("%w; put the deployment's secret key there first", err)
 			}
