@@ -109,6 +109,8 @@ const (
 	maxPurpose = 200 // code points
 	// maxNoted is how many ids one record names; the count says how many there were.
 	maxNoted = 50
+	// maxReach bounds the departments of one record, in bytes: less than a field may take.
+	maxReach = 1000
 )
 
 // record writes a record of the caller's.
@@ -117,7 +119,7 @@ func (s *Server) record(ctx context.Context, action string, n *note) error {
 	defer n.mu.Unlock()
 	p := auth.From(ctx)
 	r := audit.Record{
-		Principal: p.ID, Role: string(p.Role()), Department: p.Department(), Action: action, Targets: n.targets[:min(len(n.targets), maxNoted)],
+		Principal: p.ID, Role: rolesIn(p), Department: reachOf(p), Action: action, Targets: n.targets[:min(len(n.targets), maxNoted)],
 		Size: n.size, Count: n.count, Outcome: n.outcome,
 	}
 	if r.Outcome == "" {
@@ -140,6 +142,25 @@ func (s *Server) record(ctx context.Context, action string, n *note) error {
 	return nil
 }
 
+// rolesIn are the roles that a principal acts in, as they are recorded.
+func rolesIn(p auth.Principal) string {
+	var s []string
+	for _, r := range p.Roles() {
+		s = append(s, string(r))
+	}
+	return strings.Join(s, ",")
+}
+
+// reachOf is a principal's branches, as they are recorded: empty for all departments. What
+// is too long ends in an ellipsis, which no department covers.
+func reachOf(p auth.Principal) string {
+	s := strings.Join(p.Scope().Departments(), ",")
+	if len(s) > maxReach {
+		s = s[:strings.LastIndexByte(s[:maxReach], ',')+1] + "…"
+	}
+	return s
+}
+
 // purpose is what a caller says a request is for, as far as it is kept.
 func purpose(said string) string {
 	said = strings.ToValidUTF8(said, "\uFFFD")
@@ -154,7 +175,14 @@ func (s *Server) ListAudit(ctx context.Context, request ListAuditRequestObject) 
 	p := request.Params
 	filter := audit.Filter{Principal: p.Principal, Action: p.Action, Target: p.Target, From: p.From, Until: p.Until}
 	if reach := scope(ctx); !reach.All() {
-		filter.Covers = reach.Covers
+		filter.Covers = func(branches string) bool {
+			for branch := range strings.SplitSeq(branches, ",") {
+				if !reach.Covers(branch) {
+					return false
+				}
+			}
+			return true
+		}
 	}
 	after := int64(0)
 	if p.Cursor != "" {

@@ -107,6 +107,9 @@ func uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipa
 			if u.Source == "" {
 				return u, nil, fieldError("source", "is required for a file without a name")
 			}
+			if !scope(ctx).Covers(u.Department) {
+				return u, nil, fieldError("department", "is required: the caller reaches several")
+			}
 			return u, part, formText("source", u.Source, maxField)
 		}
 		value, err := formValue(part, maxField)
@@ -116,7 +119,7 @@ func uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipa
 		switch name {
 		case "department":
 			u.Department = value
-			if !departmentPattern.MatchString(value) || utf8.RuneCountInString(value) > 200 {
+			if !storage.ValidDepartment(value) {
 				return u, nil, fieldError(name, "must be a path of names, such as finance/budget-wing")
 			}
 			if !scope(ctx).Covers(value) {
@@ -156,11 +159,8 @@ func uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipa
 // maxField bounds a field of a form, in bytes.
 const maxField = 4096
 
-// The patterns of the specification, for fields of forms.
-var (
-	departmentPattern = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}._-]*(/[\p{L}\p{N}][\p{L}\p{N}._-]*)*$`)
-	namePattern       = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}._-]*$`)
-)
+// namePattern is the specification's, for fields of forms.
+var namePattern = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}._-]*$`)
 
 // nextPart returns the next part of a form; nil at its end.
 func nextPart(form *multipart.Reader) (*multipart.Part, error) {

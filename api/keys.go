@@ -28,7 +28,7 @@ func (s *Server) CreateKey(ctx context.Context, request CreateKeyRequestObject) 
 	b, caller := request.Body, auth.From(ctx)
 	department := cmp.Or(b.Department, caller.Department())
 	if department == "" && !scope(ctx).All() {
-		return nil, fieldError("/department", "is required: the key reaches several")
+		return nil, fieldError("/department", "is required: the caller reaches several")
 	}
 	if department != "" && !scope(ctx).Covers(department) {
 		return nil, auth.ErrForbidden

@@ -97,22 +97,22 @@ func (s *Server) complete(ctx context.Context, answer *MatchAnswer, start time.T
 	for _, m := range answer.Matches {
 		noteOf(ctx).about(m.Document.ID)
 	}
-	if auth.From(ctx).OnlyMonitors() {
-		answer.redact()
-	}
+	answer.redact(auth.From(ctx).Reads())
 	answer.TookMs = milliseconds(time.Since(start))
 	s.metrics.matched(string(answer.Verdict), time.Since(start))
 }
 
-// redact leaves of what matched what a monitor may know: which document, of which department,
-// and how sure that is.
-func (a *MatchAnswer) redact() {
+// redact leaves of what matched outside of a scope what a monitor may know: which document,
+// of which department, and how sure that is.
+func (a *MatchAnswer) redact(reads storage.Scope) {
 	for i := range a.Matches {
 		m := &a.Matches[i]
-		m.Document = m.Document.redacted()
-		m.Passages, m.Reason = []Passage{}, ""
+		if !reads.Covers(m.Document.Department) {
+			m.Document = m.Document.redacted()
+			m.Passages, m.Reason = []Passage{}, ""
+		}
 	}
-	if a.Explanation.Nearest.Document.ID != "" {
+	if nearest := a.Explanation.Nearest.Document; nearest.ID != "" && !reads.Covers(nearest.Department) {
 		a.Explanation.Nearest.Document = a.Explanation.Nearest.Document.redacted()
 		a.Explanation.Nearest.Lacks = ""
 	}

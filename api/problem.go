@@ -84,9 +84,11 @@ func toProblem(err error) Problem {
 	case errors.Is(err, http.ErrMissingBoundary):
 		return Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "Invalid request", Detail: "The content type lacks the form's boundary."}
 	case errors.Is(err, auth.ErrUnauthenticated):
-		return Problem{Type: "unauthenticated", Status: http.StatusUnauthorized, Title: "No valid API key", Detail: "Send a key as Authorization: Bearer KEY."}
+		return Problem{Type: "unauthenticated", Status: http.StatusUnauthorized, Title: "No valid API key or token", Detail: reason(err, "Send one as Authorization: Bearer KEY.")}
 	case errors.Is(err, auth.ErrForbidden):
-		return Problem{Type: "forbidden", Status: http.StatusForbidden, Title: "Not allowed", Detail: "The key does not reach this."}
+		return Problem{Type: "forbidden", Status: http.StatusForbidden, Title: "Not allowed", Detail: reason(err, "The key or token does not reach this.")}
+	case errors.Is(err, auth.ErrUnavailable):
+		return Problem{Type: "unavailable", Status: http.StatusServiceUnavailable, Title: "The identity provider does not answer", Detail: "Whether the token is valid cannot be told now. Try again, or use an API key."}
 	case errors.Is(err, storage.ErrFull), errors.Is(err, syscall.ENOSPC):
 		return Problem{Type: "full", Status: http.StatusInsufficientStorage, Title: "No room on the disk", Detail: "Nothing that was acknowledged is lost. Make room, and start the server again."}
 	case errors.Is(err, errAudit):
@@ -111,6 +113,15 @@ func toProblem(err error) Problem {
 		}
 	}
 	return Problem{Type: "internal", Status: http.StatusInternalServerError, Title: "Internal error", Detail: "The log has it under this request's id."}
+}
+
+// reason is why the caller was refused, if that is known better than otherwise.
+func reason(err error, otherwise string) string {
+	var refusal *auth.Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Reason
+	}
+	return otherwise
 }
 
 // problem is echo's error handler.

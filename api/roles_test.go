@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/api/auth/authtest"
 )
 
 var roles = []auth.Role{auth.Admin, auth.Registrar, auth.Analyst, auth.Monitor, auth.Auditor}
@@ -24,14 +25,26 @@ var bodies = map[string]string{
 	"noticeObjects": `{}`, "noticeObjectsByURL": `{}`,
 }
 
-// TestRoles walks every operation with every role: who may not is refused, whatever they
-// ask for, and who may is not.
+// TestRoles walks every operation with every role, by key and by token: who may not is
+// refused, whatever they ask for, and who may is not.
 func TestRoles(t *testing.T) {
-	h := newHouse(t, options{})
-	clients, keys := map[auth.Role]*http.Client{}, map[auth.Role]string{}
+	provider := authtest.NewProvider(t)
+	var grants []auth.GroupGrant
 	for _, r := range roles {
-		keys[r] = h.keyOf(r, "")
-		clients[r] = h.as(keys[r])
+		grants = append(grants, auth.GroupGrant{Group: "group of " + string(r), Grant: auth.Grant{Role: r}})
+	}
+	h := newHouse(t, options{tokens: tokensOf(t, provider, grants...)})
+	type caller struct {
+		role auth.Role
+		by   string
+		says string // who it is
+		*http.Client
+	}
+	var callers []caller
+	for _, r := range roles {
+		token := provider.Token(authtest.Claims{"groups": []string{"group of " + string(r)}})
+		key := h.keyOf(r, "")
+		callers = append(callers, caller{r, "key", key, h.as(key)}, caller{r, "token", token, h.as(token)})
 	}
 	walked := 0
 	for path, item := range h.server.spec.Paths.Map() {
@@ -39,7 +52,7 @@ func TestRoles(t *testing.T) {
 			if operation.Security != nil && len(*operation.Security) == 0 {
 				continue
 			}
-			for role, client := range clients {
+			for _, c := range callers {
 				kind := "doc"
 				for prefix, other := range map[string]string{"/v1/registrations/": "job", "/v1/alerts/": "alr", "/v1/webhooks/": "whk", "/v1/keys/": "key"} {
 					if strings.HasPrefix(path, prefix) {
@@ -50,21 +63,21 @@ func TestRoles(t *testing.T) {
 				if kind == "key" {
 					id = "absent"
 				}
-				url := strings.NewReplacer("{id}", id, "{page}", "1", "{release}", "rel_absent", "{source}", "absent", "{token}", keys[role]).Replace(path)
+				url := strings.NewReplacer("{id}", id, "{page}", "1", "{release}", "rel_absent", "{source}", "absent", "{token}", c.says).Replace(path)
 				request := h.request(method, url, nil)
 				if body, ok := bodies[operation.OperationID]; ok {
 					request = h.request(method, url, strings.NewReader(body), "Content-Type", "application/json")
 				}
-				r := do(t, client, request)
-				may := role == auth.Admin || slices.Contains(h.server.roles[operation], role)
-				if refused := r.status == http.StatusForbidden; refused == may {
-					t.Errorf("%s as %s: %d", operation.OperationID, role, r.status)
+				r := do(t, c.Client, request)
+				may := c.role == auth.Admin || slices.Contains(h.server.roles[operation], c.role)
+				if refused := r.status == http.StatusForbidden; refused == may || r.status == http.StatusUnauthorized {
+					t.Errorf("%s as %s by %s: %d", operation.OperationID, c.role, c.by, r.status)
 				}
 				walked++
 			}
 		}
 	}
-	if walked < 150 {
+	if walked < 300 {
 		t.Errorf("only %d questions were asked", walked)
 	}
 }

@@ -178,7 +178,9 @@ type Config struct {
 	// WebhookNetworks are those that webhooks may reach although they are not public.
 	WebhookNetworks []netip.Prefix
 	Wake            func() // whoever delivers events
-	Log             *slog.Logger
+	// Tokens authenticates people who log in elsewhere; nil: there are only API keys.
+	Tokens *auth.OIDC
+	Log    *slog.Logger
 }
 
 // Server answers the API. It implements http.Handler.
@@ -186,6 +188,7 @@ type Server struct {
 	Config
 	echo    *echo.Echo
 	spec    *openapi3.T
+	callers auth.Callers
 	roles   map[*openapi3.Operation][]auth.Role // that may call it, beside administrators
 	metrics *metrics
 	texts   *semaphore.Weighted
@@ -203,7 +206,8 @@ func NewServer(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read openapi.yaml: %w", err)
 	}
-	s := &Server{Config: c, spec: spec, texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.NumCPU())),
+	s := &Server{Config: c, spec: spec, callers: auth.Callers{Keys: c.Registry, Tokens: c.Tokens},
+		texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.NumCPU())),
 		examining: semaphore.NewWeighted(atATime()), postKey: c.Key.Derive("content of posts", 32)}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if s.roles, err = rolesOf(spec); err != nil {
@@ -346,7 +350,7 @@ func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 			return next(c) // the console's pages, and what the router refuses
 		}
 		if operation.Security == nil || len(*operation.Security) > 0 {
-			principal, err := auth.Authenticate(c.Request().Context(), s.Registry, credential(c, operation))
+			principal, err := s.callers.Authenticate(c.Request().Context(), credential(c, operation))
 			if err != nil {
 				return err
 			}

@@ -38,7 +38,7 @@ func (s *Server) CreateWebhook(ctx context.Context, request CreateWebhookRequest
 	w.UpdatedAt = w.CreatedAt
 	switch {
 	case w.Department == "" && !scope(ctx).All():
-		return nil, fieldError("/department", "is required: the key reaches several")
+		return nil, fieldError("/department", "is required: the caller reaches several")
 	case w.Department != "" && !scope(ctx).Covers(w.Department):
 		return nil, auth.ErrForbidden
 	}

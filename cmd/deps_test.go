@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"ingest/extract":              {"fingerprint", "fingerprint/page", "ingest"},
 	"api":                         {"api/auth", "api/intake", "api/webhook", "fingerprint", "fingerprint/match", "fingerprint/page", "storage", "storage/audit"},
 	"api/auth":                    {"storage"},
+	"api/auth/authtest":           {},
 	"api/client":                  {},
 	"api/intake":                  {"fingerprint", "fingerprint/match", "storage"},
 	"api/webhook":                 {"storage"},
@@ -44,10 +45,12 @@ var modules = map[string][]string{
 	"filippo.io/age":                                           {"ingest/bundle"},                               // encryption of files
 	"github.com/cenkalti/backoff/v5":                           {"ingest", "api/client", "cmd/sealprint"},       // retries with pauses
 	"github.com/cespare/xxhash/v2":                             {"fingerprint", "storage/index"},                // grams, checksums
+	"github.com/coreos/go-oidc/v3":                             {"api/auth"},                                    // what tokens claim
 	"github.com/dchest/siphash":                                {"fingerprint"},                                 // the keyed function
 	"github.com/dustin/go-humanize":                            {"cmd/sealprint"},                               // sizes for people
 	"github.com/gabriel-vasile/mimetype":                       {"ingest/extract"},                              // types by content
 	"github.com/getkin/kin-openapi":                            {"api"},                                         // requests against openapi.yaml
+	"github.com/go-jose/go-jose/v4":                            {"api/auth", "api/auth/authtest"},               // signatures of tokens
 	"github.com/jhillyerd/enmime/v2":                           {"ingest/extract"},                              // mail
 	"github.com/klippa-app/go-pdfium":                          {"ingest/extract"},                              // PDFium, in WebAssembly
 	"github.com/labstack/echo/v4":                              {"api"},                                         // HTTP

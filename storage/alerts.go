@@ -141,7 +141,7 @@ type AlertChange struct {
 	Alert    AlertID
 	Sequence int // from 1
 	At       time.Time
-	Actor    string // id of the key; "system"
+	Actor    string // id of the principal; "system"
 	From, To AlertState
 	Reason   string
 	Release  ReleaseID // the exclusion that was made with it

@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sealprint/sealprint/fingerprint"
 )
@@ -60,6 +62,14 @@ func (s Scope) All() bool { return s.all }
 
 // Departments lists the branches of the scope; none for Everywhere.
 func (s Scope) Departments() []string { return s.branches }
+
+// ValidDepartment reports whether a text is a path in the department tree: names of
+// letters, digits, points and dashes, such as finance/budget-wing, 200 characters at most.
+func ValidDepartment(path string) bool {
+	return utf8.RuneCountInString(path) <= 200 && departmentPattern.MatchString(path)
+}
+
+var departmentPattern = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}._-]*(/[\p{L}\p{N}][\p{L}\p{N}._-]*)*$`)
 
 // Document is what is said about a registered document. It holds none of its
 // text: the title comes from a form or a file name.
@@ -387,7 +397,7 @@ type APIKey struct {
 	Role       string
 	Department string // empty: all
 	CreatedAt  time.Time
-	CreatedBy  string    // id of the key that made it
+	CreatedBy  string    // id of the principal that made it
 	ExpiresAt  time.Time // zero: never
 	RevokedAt  time.Time // zero while it holds
 }

@@ -53,7 +53,7 @@ type Webhook struct {
 	// update; zero if there was none. The registry keeps it, by the attempts.
 	FailingSince time.Time
 	CreatedAt    time.Time
-	CreatedBy    string // id of the key
+	CreatedBy    string // id of the principal
 	UpdatedAt    time.Time
 }
 

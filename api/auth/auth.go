@@ -1,5 +1,5 @@
-// Package auth says who calls: API keys, roles and the part of the department
-// tree that they reach.
+// Package auth says who calls: API keys, tokens of the organization's OpenID Connect
+// provider, roles and the part of the department tree that they reach.
 package auth
 
 import (
@@ -42,7 +42,7 @@ type Grant struct {
 
 // Principal is an authenticated caller. The zero Principal is nobody.
 type Principal struct {
-	ID     string // of the key, or the subject of a token
+	ID     string // of the key; or "oidc:" and the subject of the token
 	Grants []Grant
 }
 
@@ -81,27 +81,59 @@ func (p Principal) Department() string {
 	return ""
 }
 
-// Role is the role that the principal acts in: that of its first grant.
-func (p Principal) Role() Role {
-	if len(p.Grants) == 0 {
-		return ""
+// Roles are those that the principal acts in.
+func (p Principal) Roles() []Role {
+	var roles []Role
+	for _, g := range p.Grants {
+		if !slices.Contains(roles, g.Role) {
+			roles = append(roles, g.Role)
+		}
 	}
-	return p.Grants[0].Role
+	return roles
 }
 
-// OnlyMonitors reports whether all that the principal may see are ids, departments and
-// scores.
-func (p Principal) OnlyMonitors() bool {
-	return !slices.ContainsFunc(p.Grants, func(g Grant) bool { return g.Role != Monitor })
+// Reads is the part of its scope of which the principal sees more than a monitor: ids,
+// departments and scores.
+func (p Principal) Reads() storage.Scope {
+	p.Grants = slices.DeleteFunc(slices.Clone(p.Grants), func(g Grant) bool { return g.Role == Monitor })
+	return p.Scope()
 }
 
 // The kinds of error.
 var (
-	// ErrUnauthenticated: the caller has no valid key.
-	ErrUnauthenticated = errors.New("no valid API key")
-	// ErrForbidden: the caller's key is not for this.
+	// ErrUnauthenticated: the caller has no valid key or token.
+	ErrUnauthenticated = errors.New("no valid API key or token")
+	// ErrForbidden: the caller's grants are not for this.
 	ErrForbidden = errors.New("not allowed")
+	// ErrUnavailable: the provider does not answer, and without it nobody can tell whether
+	// the token is valid.
+	ErrUnavailable = errors.New("the identity provider does not answer")
 )
+
+// Refusal is an error of a kind that says why, in words for the caller that hold nothing
+// of what was submitted.
+type Refusal struct {
+	Kind   error
+	Reason string
+}
+
+func (r *Refusal) Error() string { return r.Kind.Error() + ": " + r.Reason }
+func (r *Refusal) Unwrap() error { return r.Kind }
+
+// Callers authenticates whoever calls, by either kind of bearer token.
+type Callers struct {
+	Keys   Keys
+	Tokens *OIDC // nil: there are only keys
+}
+
+// Authenticate finds the principal of a bearer token. The error is of kind
+// [ErrUnauthenticated], [ErrForbidden] or [ErrUnavailable] if that is the cause.
+func (c Callers) Authenticate(ctx context.Context, token string) (Principal, error) {
+	if c.Tokens == nil || strings.HasPrefix(token, keyPrefix+"_") {
+		return Authenticate(ctx, c.Keys, token)
+	}
+	return c.Tokens.Authenticate(ctx, token)
+}
 
 // A key looks like sealprint_ID_SECRETCHECK. The prefix and the checksum let
 // secret scanners recognize a key that leaked; the id finds the stored hash.

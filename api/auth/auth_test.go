@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,7 +98,7 @@ func TestKeysDiffer(t *testing.T) {
 // for, and nobody reaches nothing.
 func TestScope(t *testing.T) {
 	nobody := From(context.Background())
-	if nobody.ID != "" || nobody.Scope().All() || nobody.Scope().Covers("default") || nobody.Scope().Covers("") || nobody.Department() != "" || nobody.Role() != "" {
+	if nobody.ID != "" || nobody.Scope().All() || nobody.Scope().Covers("default") || nobody.Scope().Covers("") || nobody.Department() != "" || nobody.Roles() != nil {
 		t.Error("nobody reaches something")
 	}
 	p := From(With(context.Background(), Principal{ID: "k", Grants: []Grant{{Analyst, "finance"}, {Registrar, "foreign"}, {Monitor, ""}}}))
@@ -113,10 +114,17 @@ func TestScope(t *testing.T) {
 			t.Errorf("as %v it covers %s: %v", test.roles, test.covers, got)
 		}
 	}
-	if as := p.As(Analyst); as.Department() != "finance" || as.Role() != Analyst || as.OnlyMonitors() || !p.As(Monitor).OnlyMonitors() || p.As(Monitor).Department() != "" {
+	if as := p.As(Analyst); as.Department() != "finance" || !slices.Equal(as.Roles(), []Role{Analyst}) || p.As(Monitor).Department() != "" {
 		t.Errorf("%+v", as)
 	}
-	if admin := (Principal{ID: "k", Grants: []Grant{{Admin, "law"}}}).As(Analyst); !admin.Scope().Covers("law") || admin.OnlyMonitors() {
+	// What a monitor reaches everywhere, an analyst of a department reads there only.
+	if looks := p.As(Analyst, Monitor); !looks.Scope().All() || !looks.Reads().Covers("finance/budget") || looks.Reads().Covers("law") || len(looks.Grants) != 2 {
+		t.Errorf("%+v", looks)
+	}
+	if reads := p.As(Monitor).Reads(); reads.All() || reads.Covers("finance") {
+		t.Error("a monitor reads something")
+	}
+	if admin := (Principal{ID: "k", Grants: []Grant{{Admin, "law"}}}).As(Analyst); !admin.Scope().Covers("law") || !admin.Reads().Covers("law") {
 		t.Errorf("an administrator may not: %+v", admin)
 	}
 }

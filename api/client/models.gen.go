@@ -584,7 +584,7 @@ type AuditList struct {
 	NextCursor string `json:"next_cursor"`
 }
 
-// AuditRecord One thing that somebody did, without content.
+// AuditRecord One thing that somebody did, without content. Several roles or departments have commas in between; no department stands for all.
 type AuditRecord struct {
 	Action     string    `json:"action"`
 	At         time.Time `json:"at"`
@@ -1377,7 +1377,7 @@ type Release struct {
 	Authority string    `json:"authority"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// CreatedBy Id of the key.
+	// CreatedBy Id of the key, or `oidc:` and the subject of the token.
 	CreatedBy  string    `json:"created_by"`
 	DocumentID string    `json:"document_id"`
 	From       time.Time `json:"from,omitempty,omitzero"`
@@ -1578,7 +1578,7 @@ type ListAlertsParams struct {
 
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
-	// Principal Id of a key.
+	// Principal Id of a key, or `oidc:` and the subject of a token.
 	Principal string `form:"principal,omitempty" json:"principal,omitempty,omitzero"`
 	Action    string `form:"action,omitempty" json:"action,omitempty,omitzero"`
 

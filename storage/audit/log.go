@@ -375,7 +375,7 @@ func (l *Log) Close() error {
 type Filter struct {
 	Principal, Action, Target string
 	From, Until               time.Time
-	// Covers says whether records of principals of a department are selected.
+	// Covers says whether records of principals of a department, or of several, are selected.
 	Covers func(department string) bool
 }
 

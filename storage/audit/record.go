@@ -28,8 +28,8 @@ type Record struct {
 	Sequence   int64     `json:"sequence"` // from 1, without gaps; the log gives it
 	Time       time.Time `json:"time"`     // the log gives it, if it is zero
 	Principal  string    `json:"principal"`
-	Role       string    `json:"role,omitempty"`
-	Department string    `json:"department,omitempty"` // of the principal; empty: all
+	Role       string    `json:"role,omitempty"`       // of the principal; several with commas
+	Department string    `json:"department,omitempty"` // of the principal; several with commas, empty: all
 	Action     string    `json:"action"`
 	Purpose    string    `json:"purpose,omitempty"` // what the caller said it is for
 	Request    string    `json:"request,omitempty"` // id of the request
