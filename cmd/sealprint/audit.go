@@ -29,7 +29,7 @@ func auditList(c console) *cobra.Command {
 	return listing[client.AuditRecord]{
 		use: "list", short: "List what was done, oldest first", arguments: cobra.NoArgs,
 		flags: func(f *pflag.FlagSet) {
-			f.StringVar(&principal, "principal", "", "only what was done with this key")
+			f.StringVar(&principal, "principal", "", "only what was done with this key, or by this person (oidc:SUBJECT)")
 			f.StringVar(&action, "action", "", "only this action, such as match")
 			f.StringVar(&target, "target", "", "only what concerns this document, alert or key")
 			f.StringVar(&from, "from", "", "a date-time, a date or a duration, such as -24h")

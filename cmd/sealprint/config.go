@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/sealprint/sealprint/api/auth"
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/source"
 	"github.com/sealprint/sealprint/storage"
@@ -32,6 +34,8 @@ type settings struct {
 	// WebhookAllow are networks that webhooks may reach although they are not public.
 	WebhookAllow []netip.Prefix `yaml:"webhook_allow"`
 	Retention    retention      `yaml:"retention"`
+	// OIDC is the provider that people log in with; without one there are only API keys.
+	OIDC *oidcConfig `yaml:"oidc"`
 }
 
 // retention is how long is kept what came in.
@@ -105,6 +109,23 @@ func (c *sourceConfig) place() (ingest.Place, error) {
 	bucket, err := c.open()
 	p.Source = bucket
 	return p, err
+}
+
+// oidcConfig is the organization's OpenID Connect provider, and what its groups may do.
+type oidcConfig struct {
+	Issuer      string        `yaml:"issuer"`
+	Audience    string        `yaml:"audience"`
+	GroupsClaim string        `yaml:"groups_claim"`
+	CAFile      string        `yaml:"ca_file"`
+	Grants      []groupConfig `yaml:"grants"`
+}
+
+// groupConfig is what the members of a group are granted. That it is for all departments
+// has to be said: a line that was forgotten grants nothing.
+type groupConfig struct {
+	Group      string `yaml:"group"`
+	Role       string `yaml:"role"`
+	Department string `yaml:"department"` // "*" for all
 }
 
 // flags declares the settings that have one, with their environment variables.
@@ -190,6 +211,43 @@ func (s *settings) places() ([]ingest.Place, error) {
 		places = append(places, place)
 	}
 	return places, nil
+}
+
+// tokens prepares the configured provider; nil if there is none.
+func (s *settings) tokens() (*auth.OIDC, error) {
+	if s.OIDC == nil {
+		return nil, nil
+	}
+	tokens, err := s.OIDC.open()
+	if err != nil {
+		return nil, usageError{fmt.Errorf("oidc: %w", err)}
+	}
+	return tokens, nil
+}
+
+func (c *oidcConfig) open() (*auth.OIDC, error) {
+	config := auth.OIDCConfig{Issuer: c.Issuer, Audience: c.Audience, GroupsClaim: cmp.Or(c.GroupsClaim, "groups")}
+	for i, g := range c.Grants {
+		department := g.Department
+		switch department {
+		case "":
+			return nil, fmt.Errorf(`grants: %d: department: is required, "*" for all`, i+1)
+		case "*":
+			department = ""
+		}
+		config.Grants = append(config.Grants, auth.GroupGrant{Group: g.Group, Grant: auth.Grant{Role: auth.Role(g.Role), Department: department}})
+	}
+	if c.CAFile != "" {
+		content, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		config.Roots = x509.NewCertPool()
+		if !config.Roots.AppendCertsFromPEM(content) {
+			return nil, errors.New("ca_file: holds no certificate in PEM")
+		}
+	}
+	return auth.NewOIDC(config)
 }
 
 func (c *sourceConfig) open() (*source.S3, error) {

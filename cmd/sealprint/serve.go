@@ -67,6 +67,10 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	if err != nil {
 		return err
 	}
+	tokens, err := s.tokens()
+	if err != nil {
+		return err
+	}
 	// What was opened is closed in reverse order, and a failure to close is an error.
 	var closers []io.Closer
 	defer func() {
@@ -134,7 +138,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 		Key: store.key, Matcher: matcher, Index: store.index, Pages: store.pages, Registry: store.registry, Audit: store.audit,
 		Ingest: &ingestion{registrar, jobs, pool, store.key, s.Data}, Upkeep: store, Log: log,
 		Intake: posts, KeepGrams: s.Retention.Fingerprints > 0,
-		Webhooks: store.registry, WebhookNetworks: s.WebhookAllow, Wake: hooks.Wake,
+		Webhooks: store.registry, WebhookNetworks: s.WebhookAllow, Wake: hooks.Wake, Tokens: tokens,
 	}); err != nil {
 		return err
 	}
