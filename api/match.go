@@ -24,6 +24,8 @@ type suspect struct {
 	pictures []page.Picture // of a file that is one
 	reason   string         // of a file: what was not read
 	file     bool
+	// grams are the fingerprints of a text that only the caller has; nil: it is text.
+	grams []fingerprint.Hash
 }
 
 // Match implements POST /v1/match.
@@ -34,7 +36,9 @@ func (s *Server) Match(ctx context.Context, request MatchRequestObject) (MatchRe
 	var err error
 	switch {
 	case request.JSONBody != nil:
-		what.text = request.JSONBody.Text
+		if what, err = s.submittedText(request.JSONBody); err != nil {
+			return nil, err
+		}
 		if !request.JSONBody.SeenAt.IsZero() {
 			seenAt = request.JSONBody.SeenAt
 		}
@@ -62,6 +66,24 @@ func (s *Server) Match(ctx context.Context, request MatchRequestObject) (MatchRe
 	return Match200JSONResponse(answer), nil
 }
 
+// submittedText is the text of a look-up, or its fingerprints, which have to be made with
+// this deployment's key.
+func (s *Server) submittedText(r *MatchRequest) (suspect, error) {
+	switch {
+	case (r.Text == nil) == (r.Fingerprints == nil):
+		return suspect{}, fieldError("", "needs either text or fingerprints")
+	case r.Text != nil:
+		return suspect{text: *r.Text}, nil
+	case r.Fingerprints.KeyID != s.Key.ID():
+		return suspect{}, fieldError("/fingerprints/key_id", "is not that of this deployment's secret key")
+	}
+	grams, ok := fingerprint.ParseHashes([]fingerprint.Hash{}, r.Fingerprints.Grams)
+	if !ok {
+		return suspect{}, fieldError("/fingerprints/grams", "must have 6 bytes for each gram")
+	}
+	return suspect{grams: grams}, nil
+}
+
 // lookUp answers one question that arrived at a time.
 func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Time, suppressed, explain bool) (MatchAnswer, error) {
 	if seenAt.IsZero() {
@@ -70,12 +92,13 @@ func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Ti
 	if len(what.pictures) > 0 {
 		return s.lookAt(ctx, what, start, seenAt, suppressed, explain)
 	}
-	release, err := s.takeText(ctx, len(what.text))
+	size := len(what.text) + len(what.grams)
+	release, err := s.takeText(ctx, size)
 	if err != nil {
 		return MatchAnswer{}, err
 	}
 	defer release()
-	report, err := s.Matcher.Match(ctx, match.Query{Text: what.text, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain})
+	report, err := s.Matcher.Match(ctx, match.Query{Text: what.text, Grams: what.grams, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain})
 	if err != nil {
 		return MatchAnswer{}, err
 	}
@@ -83,7 +106,7 @@ func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Ti
 	if explain {
 		answer.Explanation = toExplanation(report)
 	}
-	noteOf(ctx).of(len(what.text), string(answer.Verdict))
+	noteOf(ctx).of(size, string(answer.Verdict))
 	s.complete(ctx, &answer, start)
 	return answer, nil
 }

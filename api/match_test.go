@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -367,4 +368,38 @@ func TestOnPages(t *testing.T) {
 	if got := onPages(p, nil); len(got) != 1 || *got[0].Query.Start != 80 || *got[0].Query.End != 130 {
 		t.Errorf("a text that is no file: %+v", got)
 	}
+}
+
+// TestFingerprints: a text is found by its fingerprints as by itself, and they have to be
+// made with this deployment's key.
+func TestFingerprints(t *testing.T) {
+	h := newHouse(t, options{})
+	text := prose(81, 400)
+	d := h.register("memo.txt", text)
+	excerpt := "Seen today: " + text[700:1000] + " and more."
+	normalized := fingerprint.Normalize(excerpt)
+	grams := fingerprint.Grams(h.server.Key, normalized)
+	ask := func(keyID string, grams []byte, more string) reply {
+		return h.json("POST", "/v1/match", fmt.Sprintf(`{"fingerprints":{"key_id":%q,"grams":%q}%s}`, keyID, base64.StdEncoding.EncodeToString(grams), more))
+	}
+	a := read[MatchAnswer](ask(h.server.Key.ID(), fingerprint.AppendHashes(nil, grams), "").want(200))
+	b := h.lookUpText(h.http, excerpt, "")
+	if a.Verdict != "unauthorized" || len(a.Matches) != 1 || a.Matches[0].Document.ID != d.ID || a.Matches[0].MatchedCharacters < 200 {
+		t.Fatalf("%+v", a)
+	}
+	p, q := a.Matches[0].Passages[0], b.Matches[0].Passages[0]
+	if here := normalized.Source(fingerprint.Span{Start: *p.Query.Start, End: *p.Query.End}); here.Start < *q.Query.Start-30 || here.End > *q.Query.End+30 || *p.Document.Start < *q.Document.Start-30 {
+		t.Errorf("by fingerprints %v in %v, by text %v in %v", here, p.Document, q.Query, q.Document)
+	}
+	if a := read[MatchAnswer](ask(h.server.Key.ID(), fingerprint.AppendHashes(nil, fingerprint.Grams(h.server.Key, fingerprint.Normalize(prose(82, 100)))), "").want(200)); a.Verdict != "no_match" {
+		t.Errorf("another text: %+v", a)
+	}
+	if a := read[MatchAnswer](ask(h.server.Key.ID(), nil, "").want(200)); a.Verdict != "too_short" {
+		t.Errorf("no fingerprints: %+v", a)
+	}
+	ask("another", nil, "").want(400)
+	ask(h.server.Key.ID(), []byte{1, 2, 3}, "").want(400)
+	ask(h.server.Key.ID(), nil, `,"text":"a"`).want(400)
+	h.json("POST", "/v1/match", `{}`).want(400)
+	h.json("POST", "/v1/match", `{"fingerprints":{"key_id":"a","grams":"no base64!"}}`).want(400)
 }

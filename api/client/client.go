@@ -203,7 +203,16 @@ func (o MatchOptions) query() string {
 // Match looks a text up.
 func (c *Client) Match(ctx context.Context, text string, o MatchOptions) (*MatchAnswer, error) {
 	var answer MatchAnswer
-	err := repeat(ctx, func() error { return c.post(ctx, "/v1/match"+o.query(), MatchRequest{Text: text}, &answer) })
+	err := repeat(ctx, func() error { return c.post(ctx, "/v1/match"+o.query(), MatchRequest{Text: &text}, &answer) })
+	return &answer, err
+}
+
+// MatchFingerprints looks a text up by its fingerprints, which are made with a copy of the
+// deployment's secret key: the text stays here. Spans of the answer's queries count
+// normalized characters.
+func (c *Client) MatchFingerprints(ctx context.Context, f TextFingerprints, o MatchOptions) (*MatchAnswer, error) {
+	var answer MatchAnswer
+	err := repeat(ctx, func() error { return c.post(ctx, "/v1/match"+o.query(), MatchRequest{Fingerprints: &f}, &answer) })
 	return &answer, err
 }
 

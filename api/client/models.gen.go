@@ -1061,10 +1061,13 @@ type MatchAnswer struct {
 	Verdict Verdict  `json:"verdict"`
 }
 
-// MatchRequest defines model for MatchRequest.
+// MatchRequest Either `text` or `fingerprints`.
 type MatchRequest struct {
-	SeenAt time.Time `json:"seen_at,omitempty,omitzero"`
-	Text   string    `json:"text"`
+	// Fingerprints Those of a text that is not to be shown to this service, made with a copy of its secret key (`sealprint match --secret-key-file`). The guarantee holds as for the
+	// text itself; copies with much misread are found less often, and the spans of `query` count normalized characters.
+	Fingerprints *TextFingerprints `json:"fingerprints,omitempty"`
+	SeenAt       time.Time         `json:"seen_at,omitempty,omitzero"`
+	Text         *string           `json:"text,omitempty"`
 }
 
 // MatchedDocument defines model for MatchedDocument.
@@ -1447,6 +1450,16 @@ type S3Notification struct {
 
 // Status How a file was read.
 type Status string
+
+// TextFingerprints Those of a text that is not to be shown to this service, made with a copy of its secret key (`sealprint match --secret-key-file`). The guarantee holds as for the
+// text itself; copies with much misread are found less often, and the spans of `query` count normalized characters.
+type TextFingerprints struct {
+	// Grams The fingerprint of each gram of the normalized text, in their order, as 6 bytes each, the lowest first.
+	Grams []byte `json:"grams"`
+
+	// KeyID Of the secret key.
+	KeyID string `json:"key_id"`
+}
 
 // ThreadAnswer defines model for ThreadAnswer.
 type ThreadAnswer struct {

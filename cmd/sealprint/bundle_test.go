@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sealprint/sealprint/api/client"
 	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
 )
 
@@ -65,6 +66,14 @@ func TestBundle(t *testing.T) {
 	}
 	if a := s.match(memo[1000:1400]); a.Verdict != "unauthorized" || a.Matches[0].Document.Title != "memo.txt" && a.Matches[0].Document.Title != "copy.txt" {
 		t.Errorf("%+v", a)
+	}
+	// The server need not see the text that is looked up, either.
+	write(t, out, map[string]string{"post.txt": "«" + memo[1000:1400] + "»"})
+	a := made[client.MatchAnswer](t, s.cli("match", filepath.Join(out, "post.txt"), "--secret-key-file", key, "--json"))
+	if a.Verdict != "unauthorized" || len(a.Matches) == 0 {
+		t.Errorf("by fingerprints: %+v", a)
+	} else if q := a.Matches[0].Passages[0].Query; *q.Start > 20 || *q.End < 380 || *q.End > 402 {
+		t.Errorf("the passage is at %d-%d", *q.Start, *q.End)
 	}
 	if _, sum := lines(t, s.cli("register", spf, "--department", "cabinet", "--json").out); sum != (summary{Unchanged: 3}) {
 		t.Errorf("of the bundle again: %+v", sum)

@@ -90,6 +90,8 @@ func (c *sourceConfig) place() (ingest.Place, error) {
 	switch {
 	case c.ListEvery != 0 && c.ListEvery < minListEvery:
 		return p, fmt.Errorf("list_every: at least %s, or 0 for never", minListEvery)
+	case !storage.ValidDepartment(p.Department):
+		return p, fmt.Errorf("department: %q is no path of names, such as finance/budget-wing", c.Department)
 	case c.Removed != "" && c.Removed != "keep" && c.Removed != "withdraw":
 		return p, fmt.Errorf("removed: keep or withdraw, not %q", c.Removed)
 	}
@@ -100,6 +102,9 @@ func (c *sourceConfig) place() (ingest.Place, error) {
 		}
 		if r.Key == "" && r.Tag == "" {
 			return p, fmt.Errorf("rule %d: needs a key or a tag", i+1)
+		}
+		if r.Department != "" && !storage.ValidDepartment(r.Department) {
+			return p, fmt.Errorf("rule %d: department: %q is no path of names, such as finance/budget-wing", i+1, r.Department)
 		}
 		p.Rules = append(p.Rules, ingest.Rule{
 			Key: r.Key, Tag: name, Value: value,

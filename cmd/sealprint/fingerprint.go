@@ -36,13 +36,9 @@ It needs a copy of the server's secret.key, and the programs that read scans and
 			if keyFile == "" || filepath.Ext(out) != bundleSuffix {
 				return usageError{fmt.Errorf("need --secret-key-file, and --output with a name that ends in %s", bundleSuffix)}
 			}
-			content, err := os.ReadFile(keyFile)
+			key, err := keyOf(keyFile)
 			if err != nil {
-				return usageError{fmt.Errorf("read secret key: %w", err)}
-			}
-			key, err := fingerprint.ParseKey(content)
-			if err != nil {
-				return usageError{fmt.Errorf("read secret key: %w", err)}
+				return err
 			}
 			pool := extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: runtime.NumCPU()})
 			defer pool.Close()
@@ -60,6 +56,19 @@ It needs a copy of the server's secret.key, and the programs that read scans and
 	f.StringVarP(&out, "output", "o", "", "file to write, such as minutes.spf")
 	f.BoolVar(&asJSON, "json", false, "print a JSON line per file and a last line with the summary")
 	return cmd
+}
+
+// keyOf reads a copy of a server's secret key.
+func keyOf(path string) (*fingerprint.Key, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("read secret key: %w", err)}
+	}
+	key, err := fingerprint.ParseKey(content)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("read secret key: %w", err)}
+	}
+	return key, nil
 }
 
 // fingerprinted is the outcome of a file that a bundle has.

@@ -15,6 +15,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sealprint/sealprint/api/client"
+	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/ingest"
+	"github.com/sealprint/sealprint/ingest/extract"
 )
 
 // maxStdin bounds what is read of the standard input, as the server would.
@@ -23,7 +26,7 @@ const maxStdin = 200 << 20
 func matchCommand(c console) *cobra.Command {
 	var conn connection
 	var options client.MatchOptions
-	var text, seenAt string
+	var text, seenAt, keyFile string
 	var asJSON, exitCode bool
 	cmd := &cobra.Command{
 		Use:   "match [FILE|-]",
@@ -47,7 +50,13 @@ func matchCommand(c console) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			answer, err := lookUp(cmd.Context(), c, api, args, text, options)
+			ask := lookUp
+			if keyFile != "" {
+				if ask, err = withoutText(keyFile); err != nil {
+					return err
+				}
+			}
+			answer, err := ask(cmd.Context(), c, api, args, text, options)
 			if err != nil {
 				return err
 			}
@@ -68,6 +77,7 @@ func matchCommand(c console) *cobra.Command {
 	f.StringVar(&seenAt, "seen-at", "", "when the post was seen (default: now)")
 	f.BoolVar(&options.Suppressed, "suppressed", false, "show the matches that are no alerts, too")
 	f.BoolVar(&asJSON, "json", false, "print the server's answer")
+	f.StringVar(&keyFile, "secret-key-file", "", "copy of the server's secret.key: send fingerprints that are made here instead of the text")
 	f.BoolVar(&exitCode, "exit-code", false, "exit with 1 on an unauthorized match")
 	return cmd
 }
@@ -95,6 +105,70 @@ func lookUp(ctx context.Context, c console, api *client.Client, args []string, t
 		return api.Match(ctx, string(content), options)
 	}
 	return api.MatchFile(ctx, "standard-input", bytes.NewReader(content), options)
+}
+
+// withoutText looks texts up by fingerprints that are made here.
+func withoutText(keyFile string) (func(context.Context, console, *client.Client, []string, string, client.MatchOptions) (*client.MatchAnswer, error), error) {
+	key, err := keyOf(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, c console, api *client.Client, args []string, text string, options client.MatchOptions) (*client.MatchAnswer, error) {
+		if len(args) > 0 {
+			if text, err = readHere(ctx, c, args[0]); err != nil {
+				return nil, err
+			}
+		}
+		normalized := fingerprint.Normalize(text)
+		answer, err := api.MatchFingerprints(ctx, client.TextFingerprints{
+			KeyID: key.ID(), Grams: fingerprint.AppendHashes(nil, fingerprint.Grams(key, normalized)),
+		}, options)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range answer.Matches {
+			for i, p := range m.Passages {
+				if p.Query.Start == nil || p.Query.End == nil {
+					continue
+				}
+				here := normalized.Source(fingerprint.Span{Start: *p.Query.Start, End: *p.Query.End})
+				m.Passages[i].Query.Start, m.Passages[i].Query.End = &here.Start, &here.End
+			}
+		}
+		return answer, nil
+	}, nil
+}
+
+// readHere reads the text of a file, or of the standard input, without a server.
+func readHere(ctx context.Context, c console, path string) (string, error) {
+	var content io.Reader = c.in
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", usageError{err}
+		}
+		defer f.Close()
+		content = f
+	}
+	file, size, _, err := ingest.Spool(content, nil)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", path, err)
+	}
+	defer file.Close()
+	pool := extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: 1})
+	defer pool.Close()
+	reading, err := pool.Extract(ctx, file, size)
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", path, err)
+	}
+	if reading.Reason != "" {
+		fmt.Fprintf(c.err, "%s: %s: %s\n", path, reading.Status, reading.Reason)
+	}
+	var pages []string
+	for _, p := range reading.Pages {
+		pages = append(pages, p.Text)
+	}
+	return strings.Join(pages, "\n"), nil
 }
 
 // spot writes where a passage is: characters of a text, or a box in hundredths of a
