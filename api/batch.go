@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/sealprint/sealprint/api/auth"
 )
 
 // maxThreads bounds the texts that a batch keeps for its threads, in bytes.
@@ -79,6 +81,9 @@ func (b *batch) answer(ctx context.Context, what BatchLine) (any, error) {
 	seenAt := what.SeenAt
 	if seenAt.IsZero() {
 		seenAt = b.params.SeenAt
+	}
+	if err := b.quotas.wait(ctx, auth.From(ctx)); err != nil {
+		return nil, err
 	}
 	answer, err := b.lookUp(ctx, suspect{text: what.Text}, time.Now(), seenAt, b.params.Suppressed, b.params.Explain)
 	if err != nil {

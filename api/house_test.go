@@ -84,6 +84,7 @@ type options struct {
 	limit  int64 // of a file; the program's own if 0
 	fail   int   // backups break off before this byte, if it is not 0
 	tokens *auth.OIDC
+	quotas map[auth.Role]Quota
 }
 
 func newHouse(t testing.TB, o options) *house {
@@ -144,7 +145,7 @@ func newHouse(t testing.TB, o options) *house {
 	closing("audit log", h.audit)
 	if h.server, err = NewServer(Config{
 		Matcher: matcher, Index: ix, Pages: h.pages, Registry: h.registry, Log: log,
-		Tokens: o.tokens, Ingest: &ingestion{registrar, jobs, o.limit}, Key: key, Intake: h.intake, Audit: h.audit, KeepGrams: true, Webhooks: h.registry, Wake: func() {},
+		Tokens: o.tokens, Quotas: o.quotas, Ingest: &ingestion{registrar, jobs, o.limit}, Key: key, Intake: h.intake, Audit: h.audit, KeepGrams: true, Webhooks: h.registry, Wake: func() {},
 		WebhookNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Upkeep:          &upkeep{source: backup.Source{Index: h.index, Pages: h.pages, Registry: h.registry, Key: key, Folder: dir}, fail: o.fail},
 	}); err != nil {

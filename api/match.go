@@ -31,6 +31,9 @@ type suspect struct {
 // Match implements POST /v1/match.
 func (s *Server) Match(ctx context.Context, request MatchRequestObject) (MatchResponseObject, error) {
 	start := time.Now()
+	if err := s.quotas.admit(auth.From(ctx), start); err != nil {
+		return nil, err
+	}
 	seenAt := request.Params.SeenAt
 	var what suspect
 	var err error
@@ -108,7 +111,15 @@ func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Ti
 	}
 	noteOf(ctx).of(size, string(answer.Verdict))
 	s.complete(ctx, &answer, start)
-	return answer, nil
+	return answer, s.quotas.told(ctx, auth.From(ctx), &answer, report.Grams, start)
+}
+
+// alarmAbout tells operators that a caller may be guessing what is registered. The record has
+// who it is; whether to end the key is for people to decide.
+func (s *Server) alarmAbout(ctx context.Context, what string) error {
+	s.metrics.alarms.WithLabelValues(what).Inc()
+	s.Log.Warn("a caller may be guessing what is registered", "why", what, "principal", auth.From(ctx).ID)
+	return s.record(ctx, "alarm", &note{outcome: what})
 }
 
 // complete adds what does not depend on the suspect.
@@ -184,7 +195,7 @@ func (s *Server) lookAt(ctx context.Context, what suspect, start, seenAt time.Ti
 	answer.PendingPages = pending
 	noteOf(ctx).of(int(max(requestSize(ctx), 0)), string(answer.Verdict))
 	s.complete(ctx, &answer, start)
-	return answer, nil
+	return answer, s.quotas.told(ctx, auth.From(ctx), &answer, nil, start)
 }
 
 // precedence is which verdict on several pictures counts.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -65,6 +66,7 @@ func toProblem(err error) Problem {
 		bad     *invalid
 		none    *unregistered
 		bundle  *BadBundle
+		many    *tooMany
 		reading *http.MaxBytesError
 		routing *echo.HTTPError
 	)
@@ -79,6 +81,8 @@ func toProblem(err error) Problem {
 		return Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "Invalid request", Errors: bad.fields}
 	case errors.As(err, &none):
 		return Problem{Type: "not-registered", Status: http.StatusUnprocessableEntity, Title: "The file made no document", Detail: none.Reason, Outcome: none.Outcome, DocumentStatus: none.Status}
+	case errors.As(err, &many):
+		return Problem{Type: "too-many", Status: http.StatusTooManyRequests, Title: "Too many look-ups", Detail: many.reason}
 	case errors.As(err, &bundle):
 		return Problem{Type: "bundle", Status: http.StatusUnprocessableEntity, Title: "The bundle is refused", Detail: bundle.Reason}
 	case errors.Is(err, http.ErrMissingBoundary):
@@ -136,6 +140,9 @@ func (s *Server) problem(err error, c echo.Context) {
 	h.Set(echo.HeaderContentType, "application/problem+json")
 	if in, ok := c.Get(incomingKey).(*incoming); ok && !in.ended {
 		h.Set("Connection", "close") // otherwise the rest of the body is waited for first
+	}
+	if many := (*tooMany)(nil); errors.As(err, &many) {
+		h.Set("Retry-After", strconv.Itoa(many.seconds()))
 	}
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="sealprint"`)

@@ -178,6 +178,9 @@ type Config struct {
 	// WebhookNetworks are those that webhooks may reach although they are not public.
 	WebhookNetworks []netip.Prefix
 	Wake            func() // whoever delivers events
+	// Quotas bound what callers of a role learn from look-ups; roles that have none are not
+	// bounded.
+	Quotas map[auth.Role]Quota
 	// Tokens authenticates people who log in elsewhere; nil: there are only API keys.
 	Tokens *auth.OIDC
 	Log    *slog.Logger
@@ -189,6 +192,7 @@ type Server struct {
 	echo    *echo.Echo
 	spec    *openapi3.T
 	callers auth.Callers
+	quotas  *quotas
 	roles   map[*openapi3.Operation][]auth.Role // that may call it, beside administrators
 	metrics *metrics
 	texts   *semaphore.Weighted
@@ -209,6 +213,7 @@ func NewServer(c Config) (*Server, error) {
 	s := &Server{Config: c, spec: spec, callers: auth.Callers{Keys: c.Registry, Tokens: c.Tokens},
 		texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.NumCPU())),
 		examining: semaphore.NewWeighted(atATime()), postKey: c.Key.Derive("content of posts", 32)}
+	s.quotas = &quotas{limits: c.Quotas, alarm: s.alarmAbout, callers: map[string]*asker{}}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if s.roles, err = rolesOf(spec); err != nil {
 		return nil, fmt.Errorf("read openapi.yaml: %w", err)

@@ -122,6 +122,7 @@ type metrics struct {
 	requests  *prometheus.HistogramVec
 	matches   *prometheus.CounterVec
 	posts     *prometheus.CounterVec
+	alarms    *prometheus.CounterVec
 	attempts  *prometheus.CounterVec
 	matchTime prometheus.Histogram
 	documents *prometheus.CounterVec
@@ -140,6 +141,9 @@ func newMetrics(registry storage.Registry, index, pages storage.Index, webhooks 
 		posts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sealprint_posts_total", Help: "Posts that were taken in, by verdict.",
 		}, []string{"verdict"}),
+		alarms: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sealprint_alarms_total", Help: "Callers that may be guessing what is registered, by why: probing, documents.",
+		}, []string{"why"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sealprint_webhook_attempts_total", Help: "Attempts to deliver webhooks, by result: delivered, failed, disabled.",
 		}, []string{"result"}),
@@ -177,7 +181,7 @@ func newMetrics(registry storage.Registry, index, pages storage.Index, webhooks 
 	}
 	postings := func(s storage.IndexStats) int64 { return s.Postings }
 	bytes := func(s storage.IndexStats) int64 { return s.Bytes }
-	m.registry.MustRegister(m.requests, m.matches, m.posts, m.attempts, m.matchTime, m.documents, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.requests, m.matches, m.posts, m.alarms, m.attempts, m.matchTime, m.documents, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		ofRegistry("sealprint_documents", "Registered documents.", func(s storage.RegistryStats) int64 { return int64(s.Documents) }),
 		ofRegistry("sealprint_drawings", "Pages, and pictures on pages, that are known by their look.", func(s storage.RegistryStats) int64 { return s.Drawings }),

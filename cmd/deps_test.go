@@ -72,7 +72,7 @@ var modules = map[string][]string{
 	"golang.org/x/sys":                                         {"ingest", "ingest/extract", "storage/index"},   // memory files, limits, mmap
 	"golang.org/x/term":                                        {"cmd/sealprint"},                               // is it a terminal
 	"golang.org/x/text":                                        {"fingerprint", "ingest/extract"},               // Unicode, legacy encodings
-	"golang.org/x/time":                                        {"storage/index"},                               // the pace of merges
+	"golang.org/x/time":                                        {"storage/index", "api"},                        // the pace of merges and look-ups
 	"modernc.org/sqlite":                                       {"storage/registry"},                            // SQL
 }
 

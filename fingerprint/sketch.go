@@ -59,6 +59,16 @@ func (s *sketcher) sketch() Sketch {
 	return slices.Clone(s.hashes)
 }
 
+// SketchOf samples all grams of a text instead of its anchors, for texts that have few.
+// It is compared with others of its kind only.
+func SketchOf(grams []Hash) Sketch {
+	var s sketcher
+	for _, h := range grams {
+		s.add(h)
+	}
+	return s.sketch()
+}
+
 // Resemblance estimates how much two documents have in common: the anchors of
 // both as a share of the anchors of either. Documents without anchors resemble
 // nothing.

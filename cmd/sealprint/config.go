@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/sealprint/sealprint/api"
 	"github.com/sealprint/sealprint/api/auth"
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/source"
@@ -34,9 +36,21 @@ type settings struct {
 	// WebhookAllow are networks that webhooks may reach although they are not public.
 	WebhookAllow []netip.Prefix `yaml:"webhook_allow"`
 	Retention    retention      `yaml:"retention"`
+	// Limits bound what callers learn from look-ups, by their roles.
+	Limits map[auth.Role]limit `yaml:"limits"`
 	// OIDC is the provider that people log in with; without one there are only API keys.
 	OIDC *oidcConfig `yaml:"oidc"`
 }
+
+// limit bounds the look-ups of one caller; 0 is no bound.
+type limit struct {
+	LookUps   int `yaml:"look_ups"`  // a minute
+	Documents int `yaml:"documents"` // different ones that answers name, a day
+}
+
+// defaultLimits are for people: none looks at fifty posts a second, or finds five thousand
+// leaked documents in a day.
+var defaultLimits = map[auth.Role]limit{auth.Analyst: {LookUps: 3000, Documents: 5000}}
 
 // retention is how long is kept what came in.
 type retention struct {
@@ -135,7 +149,7 @@ type groupConfig struct {
 
 // flags declares the settings that have one, with their environment variables.
 func (s *settings) flags(cmd *cobra.Command) (file *string) {
-	s.Retention = defaultRetention
+	s.Retention, s.Limits = defaultRetention, maps.Clone(defaultLimits)
 	f := cmd.Flags()
 	file = f.String("config", "", "YAML file with the settings ($SEALPRINT_CONFIG)")
 	f.StringVar(&s.Listen, "listen", "127.0.0.1:8080", "address to listen on ($SEALPRINT_LISTEN)")
@@ -194,10 +208,24 @@ func (s *settings) load(cmd *cobra.Command, file string) error {
 	if s.Retention.Posts <= 0 || s.Retention.Fingerprints < 0 || s.Retention.Fingerprints > s.Retention.Posts {
 		return usageError{errors.New("retention: posts are kept at least as long as their fingerprints, and for a while")}
 	}
+	for role, l := range s.Limits {
+		if !role.Valid() || l.LookUps < 0 || l.Documents < 0 {
+			return usageError{fmt.Errorf("limits: %s: need a role, and bounds of 0 (none) and more", role)}
+		}
+	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return usageError{errors.New("tls-cert and tls-key go together")}
 	}
 	return nil
+}
+
+// quotas are the limits as the server takes them.
+func (s *settings) quotas() map[auth.Role]api.Quota {
+	quotas := map[auth.Role]api.Quota{}
+	for role, l := range s.Limits {
+		quotas[role] = api.Quota(l)
+	}
+	return quotas
 }
 
 // places prepares the configured sources.

@@ -137,7 +137,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	if server, err = api.NewServer(api.Config{
 		Key: store.key, Matcher: matcher, Index: store.index, Pages: store.pages, Registry: store.registry, Audit: store.audit,
 		Ingest: &ingestion{registrar, jobs, pool, store.key, s.Data}, Upkeep: store, Log: log,
-		Intake: posts, KeepGrams: s.Retention.Fingerprints > 0,
+		Quotas: s.quotas(), Intake: posts, KeepGrams: s.Retention.Fingerprints > 0,
 		Webhooks: store.registry, WebhookNetworks: s.WebhookAllow, Wake: hooks.Wake, Tokens: tokens,
 	}); err != nil {
 		return err
