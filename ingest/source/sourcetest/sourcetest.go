@@ -1,26 +1,19 @@
 // Package sourcetest starts a real S3 server for tests: versitygw, which keeps
-// objects as files of a folder.
-//
-// The environment variable SEALPRINT_TEST_VERSITYGW names the program. A test
-// that needs it fails without, because a check that nobody runs is none; on a
-// developer's own machine SEALPRINT_TEST_ALLOW_SKIP=1 skips it instead.
+// objects as files of a folder. The environment variable
+// SEALPRINT_TEST_VERSITYGW names the program.
 package sourcetest
 
 import (
 	"bytes"
 	"context"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"runtime"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"github.com/sealprint/sealprint/storage/servertest"
 )
 
 // The credentials of every server.
@@ -30,123 +23,48 @@ const (
 	Region    = "us-east-1"
 )
 
-// startTime bounds how long a server takes until it answers, which is a tenth
-// of a second on an idle machine.
-const startTime = 20 * time.Second
-
 // Server is an S3 server of its own.
 type Server struct {
+	*servertest.Server
 	Endpoint string // http://127.0.0.1:port
 
-	t       testing.TB
-	program string
-	address string
-	root    string
-	client  *minio.Client
-	events  string // the URL that is told of changes; empty: nobody is
-
-	mu      sync.Mutex
-	process *os.Process // nil while it is stopped
-	ended   chan struct{}
+	client *minio.Client
+	events string // the URL that is told of changes; empty: nobody is
 }
 
-// Start starts a server that ends with the test.
+// Start starts a server that ends with the test. After Restart it has the same objects.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	program := os.Getenv("SEALPRINT_TEST_VERSITYGW")
-	if program == "" {
-		if os.Getenv("SEALPRINT_TEST_ALLOW_SKIP") == "1" {
-			t.Skip("SEALPRINT_TEST_VERSITYGW is not set")
-		}
-		t.Fatal("SEALPRINT_TEST_VERSITYGW must name the program versitygw; make test sees to it")
-	}
-	s := &Server{t: t, program: program, root: t.TempDir()}
-	s.address = freeAddress(t)
-	s.Endpoint = "http://" + s.address
-	client, err := minio.New(s.address, &minio.Options{Creds: credentials.NewStaticV4(AccessKey, SecretKey, ""), Region: Region})
+	root := t.TempDir()
+	s := &Server{}
+	s.Server = servertest.Start(t, servertest.Program{
+		Name: "versitygw", Variable: "SEALPRINT_TEST_VERSITYGW",
+		Args: func(address string) []string {
+			arguments := []string{"--port", address, "--health", "/health", "--quiet"}
+			if s.events != "" {
+				arguments = append(arguments, "--event-webhook-url", s.events)
+			}
+			return append(arguments, "posix", root)
+		},
+		Env:     []string{"ROOT_ACCESS_KEY=" + AccessKey, "ROOT_SECRET_KEY=" + SecretKey},
+		Answers: answers,
+	})
+	s.Endpoint = "http://" + s.Address
+	client, err := minio.New(s.Address, &minio.Options{Creds: credentials.NewStaticV4(AccessKey, SecretKey, ""), Region: Region})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.client = client
-	t.Cleanup(s.Stop)
-	s.Restart()
 	return s
 }
 
-// freeAddress is one on which nobody listens. Somebody else may take it before
-// the server does; Restart tells then that the server ended.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func answers(address string) bool {
+	response, err := http.Get("http://" + address + "/health")
 	if err != nil {
-		t.Fatal(err)
+		return false
 	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// Restart starts the server again after Stop, at the same address and with the
-// same objects. It may be called from any goroutine.
-func (s *Server) Restart() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	arguments := []string{"--port", s.address, "--health", "/health", "--quiet"}
-	if s.events != "" {
-		arguments = append(arguments, "--event-webhook-url", s.events)
-	}
-	command := exec.Command(s.program, append(arguments, "posix", s.root)...)
-	command.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKey, "ROOT_SECRET_KEY="+SecretKey)
-	// A test binary that is killed takes its server along.
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started, ended := make(chan error), make(chan struct{})
-	go func() {
-		// The signal comes when the thread that started the process ends.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(ended)
-		err := command.Start()
-		started <- err
-		if err == nil {
-			_ = command.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
-		s.t.Errorf("start S3 server: %v", err)
-		return
-	}
-	s.process, s.ended = command.Process, ended
-	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		select {
-		case <-ended:
-			s.t.Errorf("the S3 server ended: %v", command.ProcessState)
-			return
-		default:
-		}
-		response, err := http.Get(s.Endpoint + "/health")
-		if err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return
-			}
-		}
-		if time.Since(begin) > startTime {
-			s.t.Errorf("the S3 server does not answer after %v: %v", startTime, err)
-			return
-		}
-	}
-}
-
-// Stop kills the server, as a power cut would. It may be called from any
-// goroutine, and of a server that is stopped.
-func (s *Server) Stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.process == nil {
-		return
-	}
-	_ = s.process.Kill() // it may have ended by itself
-	<-s.ended
-	s.process = nil
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
 
 // Notify has the server tell a URL of everything that changes from now on.
