@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 VERSITYGW_VERSION := v1.8.0
+NATS_SERVER_VERSION := v2.15.2
 STATICCHECK_VERSION := v0.8.2
 
 # Debian packages. The race detector is what needs a C compiler; the product itself is built without one.
@@ -15,6 +16,7 @@ EVAL_PACKAGES := $(TEST_PACKAGES) poppler-utils fonts-noto-core
 
 TOOLS := $(CURDIR)/.tools
 VERSITYGW := $(TOOLS)/versitygw
+NATS_SERVER := $(TOOLS)/nats-server
 STATICCHECK := $(TOOLS)/staticcheck
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -38,8 +40,8 @@ run: run-packages build $(VERSITYGW) ## Start the server with sample documents o
 	@exec deploy/sample/run.sh
 
 .PHONY: test
-test: test-packages lint $(VERSITYGW) ## Lint, then run every test with the race detector
-	CGO_ENABLED=1 SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) go test -race -timeout $(TEST_TIMEOUT) ./...
+test: test-packages lint $(VERSITYGW) $(NATS_SERVER) ## Lint, then run every test with the race detector
+	CGO_ENABLED=1 SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) SEALPRINT_TEST_NATS_SERVER=$(NATS_SERVER) go test -race -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: lint
 lint: $(STATICCHECK) ## Check formatting, vet, staticcheck, go.mod and generated code
@@ -110,6 +112,10 @@ $(TOOLS)/.%:
 
 $(VERSITYGW): $(TOOLS)/.versitygw-$(VERSITYGW_VERSION)
 	CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath -ldflags '-s -w' github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
+	@touch $@
+
+$(NATS_SERVER): $(TOOLS)/.nats-server-$(NATS_SERVER_VERSION)
+	CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath -ldflags '-s -w' github.com/nats-io/nats-server/v2@$(NATS_SERVER_VERSION)
 	@touch $@
 
 $(STATICCHECK): $(TOOLS)/.staticcheck-$(STATICCHECK_VERSION)

@@ -72,7 +72,7 @@ func (l *lines[T]) serve(ctx context.Context, body io.Reader, w http.ResponseWri
 				answer <- l.failure("", "", fmt.Errorf("line %d: %w", number, err))
 				return
 			}
-			what, err := l.parse(line, number)
+			what, err := l.parse(line, fmt.Sprintf("/%d", number))
 			if err != nil {
 				answer <- l.failure(*l.id(&what), "", err)
 				continue
@@ -80,7 +80,13 @@ func (l *lines[T]) serve(ctx context.Context, body io.Reader, w http.ResponseWri
 			if l.read != nil {
 				l.read(what)
 			}
-			go func() { answer <- l.one(ctx, what) }()
+			go func() {
+				value, err := l.one(ctx, what)
+				if err != nil {
+					value = l.failure(*l.id(&what), "", err)
+				}
+				answer <- value
+			}()
 		}
 	}()
 	buffered := bufio.NewWriterSize(w, 64<<10)
@@ -120,22 +126,19 @@ func (l *lines[T]) serve(ctx context.Context, body io.Reader, w http.ResponseWri
 }
 
 // one answers a line. It runs beside the handler, where nobody else would catch a panic.
-func (l *lines[T]) one(ctx context.Context, what T) (result any) {
+func (l *lines[T]) one(ctx context.Context, what T) (answer any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			result = l.failure(*l.id(&what), "", panicked(r))
+			answer, err = nil, panicked(r)
 		}
 	}()
 	n := &note{}
 	ctx = context.WithValue(ctx, noteKey{}, n)
-	answer, err := l.answer(ctx, what)
+	answer, err = l.answer(ctx, what)
 	if err != nil {
 		n.outcome = toProblem(err).Type
 	}
-	if err := errors.Join(err, l.record(ctx, l.action, n)); err != nil {
-		return l.failure(*l.id(&what), "", err)
-	}
-	return answer
+	return answer, errors.Join(err, l.record(ctx, l.action, n))
 }
 
 // readLine returns the next line that is not blank, at most limit bytes long.
@@ -161,9 +164,9 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 	}
 }
 
-// parse holds a line to what the specification says.
-func (l *lines[T]) parse(line []byte, number int) (what T, err error) {
-	where := fmt.Sprintf("/%d", number)
+// parse holds a line to what the specification says. Where it stands begins the pointers to
+// its fields.
+func (l *lines[T]) parse(line []byte, where string) (what T, err error) {
 	if err := strictJSON(line); err != nil {
 		return what, fieldError(where, "is not valid JSON in UTF-8, or a name stands twice")
 	}

@@ -6,6 +6,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +18,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/sealprint/sealprint/api/auth"
 	"github.com/sealprint/sealprint/api/intake"
 	"github.com/sealprint/sealprint/fingerprint/match"
 	"github.com/sealprint/sealprint/storage"
@@ -58,18 +61,57 @@ func (p *postStream) VisitTakePostsResponse(w http.ResponseWriter) error {
 	// Of all that is on its way little waits to be looked up, so that others need not wait for
 	// the rest.
 	turn := semaphore.NewWeighted(atATime())
-	l := &lines[Post]{
-		Server: p.Server, schema: "Post", action: "takePosts", limit: maxPost, ahead: postsAhead,
-		id: func(post *Post) *string { return &post.ID },
-		// Nothing more is read while what is on its way is too large.
-		read: func(post Post) { _ = held.Acquire(p.ctx, post.weight()) },
-		answer: func(ctx context.Context, post Post) (any, error) {
-			defer held.Release(post.weight())
-			return p.takePost(ctx, post, turn)
-		},
+	l := p.postLines(nil)
+	// Nothing more is read while what is on its way is too large.
+	l.read = func(post Post) { _ = held.Acquire(p.ctx, post.weight()) }
+	l.answer = func(ctx context.Context, post Post) (any, error) {
+		defer held.Release(post.weight())
+		return p.takePost(ctx, post, turn)
 	}
 	return l.serve(p.ctx, p.body, w)
 }
+
+// postLines are posts, as lines of a stream have them.
+func (s *Server) postLines(answer func(context.Context, Post) (any, error)) *lines[Post] {
+	return &lines[Post]{
+		Server: s, schema: "Post", action: "takePosts", limit: maxPost, ahead: postsAhead, answer: answer,
+		id: func(post *Post) *string { return &post.ID },
+	}
+}
+
+// TakePost takes in a post that was fed to the server, as JSON, like a line of POST
+// /v1/posts. Without refusal or error, whatever came of it is durable. Refused is the
+// problem, in JSON, if it would be the same at any time; the error is everything that may
+// pass.
+func (s *Server) TakePost(ctx context.Context, post []byte) (refused string, err error) {
+	l := s.postLines(func(ctx context.Context, post Post) (any, error) { return s.takePost(ctx, post, s.feeding) })
+	id := storage.NewID("req")
+	// Nobody sent it with a key: the audit log names the way that it came.
+	ctx = auth.With(ctx, auth.Principal{ID: "jetstream", Grants: []auth.Grant{{Role: auth.Monitor}}})
+	ctx = context.WithValue(ctx, requestIDKey{}, id)
+	if len(post) > l.limit {
+		err = &tooLarge{int64(l.limit)}
+	} else {
+		var what Post
+		if what, err = l.parse(post, ""); err == nil {
+			_, err = l.one(ctx, what)
+		}
+	}
+	if err == nil {
+		return "", nil
+	}
+	p := toProblem(err)
+	if p.Status == http.StatusBadRequest || p.Status == http.StatusRequestEntityTooLarge ||
+		p.Status == http.StatusConflict && errors.Is(err, intake.ErrOtherPost) {
+		p.Type, p.RequestID = "/problems/"+p.Type, id
+		content, err := json.Marshal(p)
+		return string(content), err
+	}
+	return "", fmt.Errorf("request %s: %w", id, err)
+}
+
+// Fed counts what became of a post that was fed to the server: taken, refused or retried.
+func (s *Server) Fed(result string) { s.metrics.fed.WithLabelValues(result).Inc() }
 
 func (p *Post) weight() int64 {
 	n := len(p.Text)

@@ -2,8 +2,10 @@ package api
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -144,6 +146,68 @@ func TestPostStream(t *testing.T) {
 		t.Errorf("%d posts were taken that nobody read the answers of", n)
 	}
 	answer.Body.Close()
+}
+
+// TestTakePost: a post that is fed to the server is held to what a line of a stream is held
+// to, and recorded; what is wrong with it at any time is told from what may pass.
+func TestTakePost(t *testing.T) {
+	h := newHouse(t, options{})
+	text := prose(84, 200)
+	h.register("a.txt", text)
+	ctx := t.Context()
+	for range 2 {
+		if refused, err := h.server.TakePost(ctx, fmt.Appendf(nil, "{\"id\":\"p1\",\n\"text\":%q}\n", text)); refused != "" || err != nil {
+			t.Fatal(refused, err)
+		}
+	}
+	list := read[AlertList](h.get("/v1/alerts").want(200))
+	if len(list.Items) != 1 || list.Items[0].Posts != 1 {
+		t.Errorf("%+v", list)
+	}
+	for body, want := range map[string]string{
+		"":                                     "invalid-request",
+		`{"id":`:                               "invalid-request",
+		`[]`:                                   "invalid-request",
+		`{"id":"p2","author":"somebody"}`:      "invalid-request",
+		`{"id":"p2","id":"p3"}`:                "invalid-request",
+		"{\"id\":\"p2\"}\n{\"id\":\"p3\"}":     "invalid-request",
+		`{"id":"p1","text":"something else"}`:  "conflict",
+		strings.Repeat(" ", maxPost) + `{"a":`: "too-large",
+	} {
+		refused, err := h.server.TakePost(ctx, []byte(body))
+		var p Problem
+		if err != nil || json.Unmarshal([]byte(refused), &p) != nil || p.Type != "/problems/"+want || p.RequestID == "" ||
+			strings.Contains(refused, "some") || strings.Contains(refused, "\n") {
+			t.Errorf("%.40s: %v %s", body, err, refused)
+		}
+	}
+	records := read[AuditList](h.get("/v1/audit?action=takePosts&principal=jetstream").want(200)).Items
+	if len(records) != 3 || records[0].Outcome != "unauthorized" || records[2].Outcome != "conflict" || records[0].Role != "monitor" || records[0].RequestID == "" {
+		t.Errorf("%+v", records)
+	}
+	h.server.Feeding = func() bool { return false }
+	h.server.Fed("taken")
+	if said := string(do(t, h.bare, h.request("GET", "/readyz?verbose", nil)).want(200).body); !strings.Contains(said, "posts from JetStream: not taken") {
+		t.Error(said)
+	}
+	if figures := string(do(t, h.bare, h.request("GET", "/metrics", nil)).want(200).body); !strings.Contains(figures, `sealprint_jetstream_posts_total{result="taken"} 1`) {
+		t.Error("the metrics lack what was fed")
+	}
+
+	// What may pass is no reason to refuse a post: a server that stops, a log that is not written.
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if refused, err := h.server.TakePost(gone, []byte(`{"id":"p4"}`)); refused != "" || err == nil {
+		t.Error(refused, err)
+	}
+	if err := h.audit.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range []string{`{"id":"p5"}`, `{"id":"p1","text":"something else"}`} {
+		if refused, err := h.server.TakePost(ctx, []byte(body)); refused != "" || !errors.Is(err, errAudit) {
+			t.Error(refused, err)
+		}
+	}
 }
 
 // TestDisposition: decisions change the state with a reason, and an exclusion lets the

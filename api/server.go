@@ -153,7 +153,7 @@ type Ingest interface {
 
 // Intake makes alerts of posts.
 type Intake interface {
-	// Known returns what was answered about a post before, if it was taken in; storage.ErrConflict
+	// Known returns what was answered about a post before, if it was taken in; intake.ErrOtherPost
 	// if that had other content.
 	Known(ctx context.Context, id string, content []byte) (p storage.Post, known bool, err error)
 	// Take takes a post in, with its matches that are alerts.
@@ -178,6 +178,9 @@ type Config struct {
 	// WebhookNetworks are those that webhooks may reach although they are not public.
 	WebhookNetworks []netip.Prefix
 	Wake            func() // whoever delivers events
+	// Feeding reports whether posts are being taken from JetStream; nil if they are not meant
+	// to be.
+	Feeding func() bool
 	// Quotas bound what callers of a role learn from look-ups; roles that have none are not
 	// bounded.
 	Quotas map[auth.Role]Quota
@@ -197,11 +200,11 @@ type Server struct {
 	metrics *metrics
 	texts   *semaphore.Weighted
 	looks   *semaphore.Weighted
-	// Of posts that come alone:
-	examining *semaphore.Weighted
-	postKey   []byte
-	closing   context.Context // ends event streams
-	close     context.CancelFunc
+	// Of posts that come alone, and of those that are fed:
+	examining, feeding *semaphore.Weighted
+	postKey            []byte
+	closing            context.Context // ends event streams
+	close              context.CancelFunc
 }
 
 // NewServer makes a server. It does not listen yet.
@@ -212,7 +215,7 @@ func NewServer(c Config) (*Server, error) {
 	}
 	s := &Server{Config: c, spec: spec, callers: auth.Callers{Keys: c.Registry, Tokens: c.Tokens},
 		texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.NumCPU())),
-		examining: semaphore.NewWeighted(atATime()), postKey: c.Key.Derive("content of posts", 32)}
+		examining: semaphore.NewWeighted(atATime()), feeding: semaphore.NewWeighted(atATime()), postKey: c.Key.Derive("content of posts", 32)}
 	s.quotas = &quotas{limits: c.Quotas, alarm: s.alarmAbout, callers: map[string]*asker{}}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if s.roles, err = rolesOf(spec); err != nil {

@@ -44,7 +44,14 @@ func (s *Server) Ready(ctx context.Context, _ ReadyRequestObject) (ReadyResponse
 	if missing != "" {
 		ocr = "missing: " + missing + "; pages that are pictures are not read"
 	}
-	return Ready200TextResponse("ok\nindex: ok\nregistry: ok\nrecognition (OCR): " + ocr + "\n"), nil
+	feed := ""
+	if s.Feeding != nil {
+		feed = "posts from JetStream: ok\n"
+		if !s.Feeding() {
+			feed = "posts from JetStream: not taken, the log says why\n"
+		}
+	}
+	return Ready200TextResponse("ok\nindex: ok\nregistry: ok\nrecognition (OCR): " + ocr + "\n" + feed), nil
 }
 
 // Openapi implements GET /openapi.yaml.
@@ -123,6 +130,7 @@ type metrics struct {
 	matches   *prometheus.CounterVec
 	posts     *prometheus.CounterVec
 	alarms    *prometheus.CounterVec
+	fed       *prometheus.CounterVec
 	attempts  *prometheus.CounterVec
 	matchTime prometheus.Histogram
 	documents *prometheus.CounterVec
@@ -144,6 +152,9 @@ func newMetrics(registry storage.Registry, index, pages storage.Index, webhooks 
 		alarms: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sealprint_alarms_total", Help: "Callers that may be guessing what is registered, by why: probing, documents.",
 		}, []string{"why"}),
+		fed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sealprint_jetstream_posts_total", Help: "Posts from JetStream, by result: taken, refused, retried.",
+		}, []string{"result"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sealprint_webhook_attempts_total", Help: "Attempts to deliver webhooks, by result: delivered, failed, disabled.",
 		}, []string{"result"}),
@@ -181,7 +192,7 @@ func newMetrics(registry storage.Registry, index, pages storage.Index, webhooks 
 	}
 	postings := func(s storage.IndexStats) int64 { return s.Postings }
 	bytes := func(s storage.IndexStats) int64 { return s.Bytes }
-	m.registry.MustRegister(m.requests, m.matches, m.posts, m.alarms, m.attempts, m.matchTime, m.documents, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.requests, m.matches, m.posts, m.alarms, m.fed, m.attempts, m.matchTime, m.documents, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		ofRegistry("sealprint_documents", "Registered documents.", func(s storage.RegistryStats) int64 { return int64(s.Documents) }),
 		ofRegistry("sealprint_drawings", "Pages, and pictures on pages, that are known by their look.", func(s storage.RegistryStats) int64 { return s.Drawings }),

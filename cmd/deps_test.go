@@ -20,6 +20,7 @@ var mayImport = map[string][]string{
 	"fingerprint/page/pagetest":   {"fingerprint/fingerprinttest", "fingerprint/page"},
 	"fingerprint/pdq":             {"fingerprint/page"},
 	"storage":                     {"fingerprint"},
+	"storage/servertest":          {},
 	"storage/storagetest":         {"fingerprint", "storage"},
 	"storage/audit":               {"fingerprint", "storage"},
 	"storage/index":               {"fingerprint", "storage"},
@@ -28,13 +29,15 @@ var mayImport = map[string][]string{
 	"ingest":                      {"fingerprint", "fingerprint/page", "fingerprint/pdq", "storage"},
 	"ingest/bundle":               {"fingerprint", "fingerprint/page", "fingerprint/pdq", "ingest", "storage"},
 	"ingest/source":               {"ingest"},
-	"ingest/source/sourcetest":    {},
+	"ingest/source/sourcetest":    {"storage/servertest"},
 	"ingest/extract":              {"fingerprint", "fingerprint/page", "ingest"},
 	"api":                         {"api/auth", "api/intake", "api/webhook", "fingerprint", "fingerprint/match", "fingerprint/page", "storage", "storage/audit"},
 	"api/auth":                    {"storage"},
 	"api/auth/authtest":           {},
 	"api/client":                  {},
 	"api/intake":                  {"fingerprint", "fingerprint/match", "storage"},
+	"api/jetstream":               {},
+	"api/jetstream/natstest":      {"storage/servertest"},
 	"api/webhook":                 {"storage"},
 }
 
@@ -56,6 +59,7 @@ var modules = map[string][]string{
 	"github.com/labstack/echo/v4":                              {"api"},                                         // HTTP
 	"github.com/ledongthuc/pdf":                                {"ingest/extract"},                              // PDF
 	"github.com/minio/minio-go/v7":                             {"ingest/source", "ingest/source/sourcetest"},   // S3
+	"github.com/nats-io/nats.go":                               {"api/jetstream", "api/jetstream/natstest"},     // JetStream
 	"github.com/oapi-codegen/runtime":                          {"api", "api/client"},                           // what generated code needs
 	"github.com/prometheus/client_golang":                      {"api"},                                         // metrics
 	"github.com/schollz/progressbar/v3":                        {"cmd/sealprint"},                               // the bar

@@ -48,6 +48,10 @@ const (
 	pageEnd = 1 << 30
 )
 
+// ErrOtherPost is the error for an id that a post with other content has. It is of kind
+// storage.ErrConflict; other conflicts may pass, this one does not.
+var ErrOtherPost = fmt.Errorf("%w: another post has this id", storage.ErrConflict)
+
 // Store is the part of storage.Registry that intake needs.
 type Store interface {
 	Post(ctx context.Context, id string) (storage.Post, error)
@@ -103,7 +107,7 @@ func (in *Intake) Close() error {
 	return nil
 }
 
-// Known returns what was answered about a post before, if it was taken in; ErrConflict if
+// Known returns what was answered about a post before, if it was taken in; ErrOtherPost if
 // that had other content.
 func (in *Intake) Known(ctx context.Context, id string, content []byte) (p storage.Post, known bool, err error) {
 	p, err = in.store.Post(ctx, id)
@@ -113,13 +117,13 @@ func (in *Intake) Known(ctx context.Context, id string, content []byte) (p stora
 	case err != nil:
 		return p, false, err
 	case !bytes.Equal(p.Content, content):
-		return p, false, fmt.Errorf("%w: another post has this id", storage.ErrConflict)
+		return p, false, ErrOtherPost
 	}
 	return p, true, nil
 }
 
 // Take takes a post in and returns it with its alerts. It is durable then. A post that was
-// taken in before is returned as it was; with other content it is ErrConflict.
+// taken in before is returned as it was; with other content it is ErrOtherPost.
 func (in *Intake) Take(ctx context.Context, seen Seen) (storage.Post, error) {
 	return in.pass(ctx, &waiting{seen: seen, answer: make(chan result, 1)})
 }
@@ -227,7 +231,7 @@ func (in *Intake) add(ctx context.Context, d *draft, w *waiting) error {
 	}
 	if twin := d.posts[p.ID]; twin != nil && !known {
 		if !bytes.Equal(twin.seen.Content, p.Content) {
-			return fmt.Errorf("%w: another post has this id", storage.ErrConflict)
+			return ErrOtherPost
 		}
 		before, known = twin.seen.Post, true
 	}

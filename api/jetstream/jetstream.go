@@ -77,10 +77,6 @@ const (
 	minPause = time.Second
 	maxPause = 5 * time.Minute
 
-	// heartbeat is how often the server says that it has no messages. After two that did not
-	// come it is asked again.
-	heartbeat = time.Second
-
 	// retry is how long is waited for a server or a stream that is not there.
 	retry = time.Second
 
@@ -132,7 +128,6 @@ type Options struct {
 // Consumer takes posts from a stream. Make one with [New].
 type Consumer struct {
 	Options
-	posts  Posts
 	server nats.Options
 	trials trials
 	alone  chan struct{} // held by the message that is tried alone
@@ -143,7 +138,7 @@ type Consumer struct {
 }
 
 // New makes a consumer and checks what it is to work with. It does not connect yet.
-func New(posts Posts, o Options) (*Consumer, error) {
+func New(o Options) (*Consumer, error) {
 	o.AckWait = cmp.Or(o.AckWait, defaultAckWait)
 	if o.Observe == nil {
 		o.Observe = func(string) {}
@@ -154,7 +149,7 @@ func New(posts Posts, o Options) (*Consumer, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	c := &Consumer{Options: o, posts: posts, trials: trials{o.Trials}, alone: make(chan struct{}, 1)}
+	c := &Consumer{Options: o, trials: trials{o.Trials}, alone: make(chan struct{}, 1)}
 	server, err := o.connection()
 	if err != nil {
 		return nil, err
@@ -270,9 +265,9 @@ func (c *Consumer) say(reason error) {
 	}
 }
 
-// Run takes posts until ctx ends. What is in hand then may take the grace time; the rest
+// Run hands posts on until ctx ends. What is in hand then may take the grace time; the rest
 // is given back, to be delivered again.
-func (c *Consumer) Run(ctx context.Context) {
+func (c *Consumer) Run(ctx context.Context, posts Posts) {
 	working, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(c.Grace, giveUp) })
@@ -292,7 +287,7 @@ func (c *Consumer) Run(ctx context.Context) {
 		if !conn.IsConnected() {
 			continue // why is told when connecting fails
 		}
-		if err := c.feed(ctx, working, conn); err != nil && ctx.Err() == nil && conn.IsConnected() {
+		if err := c.feed(ctx, working, conn, posts); err != nil && ctx.Err() == nil && conn.IsConnected() {
 			c.say(err)
 		}
 	}
@@ -309,7 +304,7 @@ func rest(ctx context.Context) {
 }
 
 // feed hands messages on until something is wrong, and returns when none is in hand.
-func (c *Consumer) feed(ctx, working context.Context, conn *nats.Conn) error {
+func (c *Consumer) feed(ctx, working context.Context, conn *nats.Conn, posts Posts) error {
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return err
@@ -319,16 +314,28 @@ func (c *Consumer) feed(ctx, working context.Context, conn *nats.Conn) error {
 		return err
 	}
 	c.say(nil)
-	wait := consumer.CachedInfo().Config.AckWait
+	d := desk{c, js, posts, consumer.CachedInfo().Config.AckWait}
+	// What was asked for is forgotten when the connection breaks.
+	asking, lost := context.WithCancel(ctx)
+	defer lost()
+	broken := conn.StatusChanged(nats.RECONNECTING)
+	defer conn.RemoveStatusListener(broken)
+	go func() {
+		select {
+		case <-broken:
+			lost()
+		case <-asking.Done():
+		}
+	}()
 	hands := make(chan struct{}, max(1, min(maxInHand, maxHeld/max(1, conn.MaxPayload()))))
 	var work sync.WaitGroup
 	defer work.Wait()
-	for ctx.Err() == nil {
-		free := take(ctx, hands)
+	for asking.Err() == nil {
+		free := take(asking, hands)
 		if free == 0 {
-			return nil
+			break
 		}
-		batch, err := consumer.Fetch(free, jetstream.FetchContext(ctx), jetstream.FetchHeartbeat(heartbeat))
+		batch, err := consumer.Fetch(free, jetstream.FetchContext(asking))
 		if err != nil {
 			return fmt.Errorf("ask for messages: %w", err)
 		}
@@ -336,13 +343,13 @@ func (c *Consumer) feed(ctx, working context.Context, conn *nats.Conn) error {
 			free--
 			work.Go(func() {
 				defer func() { <-hands }()
-				c.handle(working, js, msg, wait)
+				d.handle(working, msg)
 			})
 		}
 		for range free {
 			<-hands
 		}
-		if err := batch.Error(); err != nil {
+		if err := batch.Error(); err != nil && asking.Err() == nil {
 			return fmt.Errorf("wait for messages: %w", err)
 		}
 	}

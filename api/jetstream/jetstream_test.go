@@ -26,7 +26,7 @@ import (
 	js "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sealprint/sealprint/api/jetstream"
-	"github.com/sealprint/sealprint/api/jetstream/jetstreamtest"
+	"github.com/sealprint/sealprint/api/jetstream/natstest"
 )
 
 // child makes the test binary a consumer that ends over certain posts. It holds the URL of
@@ -40,8 +40,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// desk is what posts are handed to: it remembers them, and has one say what becomes of each.
-type desk struct {
+// office is what posts are handed to: it remembers them, and has one say what becomes of each.
+type office struct {
 	say func(ctx context.Context, post string, times int) (string, error)
 
 	mu    sync.Mutex
@@ -49,11 +49,11 @@ type desk struct {
 	taken map[string]int
 }
 
-func newDesk(say func(ctx context.Context, post string, times int) (string, error)) *desk {
-	return &desk{say: say, times: map[string]int{}, taken: map[string]int{}}
+func newOffice(say func(ctx context.Context, post string, times int) (string, error)) *office {
+	return &office{say: say, times: map[string]int{}, taken: map[string]int{}}
 }
 
-func (d *desk) TakePost(ctx context.Context, post []byte) (string, error) {
+func (d *office) TakePost(ctx context.Context, post []byte) (string, error) {
 	d.mu.Lock()
 	d.times[string(post)]++
 	times := d.times[string(post)]
@@ -67,7 +67,7 @@ func (d *desk) TakePost(ctx context.Context, post []byte) (string, error) {
 	return refused, err
 }
 
-func (d *desk) counts() (handed, taken int) {
+func (d *office) counts() (handed, taken int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, n := range d.times {
@@ -108,7 +108,7 @@ type running struct {
 
 func options(t testing.TB, url string) jetstream.Options {
 	return jetstream.Options{
-		URLs: []string{url}, Stream: "POSTS", Consumer: "sealprint", DeadLetters: "refused", AckWait: time.Second, Trials: t.TempDir(), Grace: 10 * time.Second,
+		URLs: []string{url}, Stream: "POSTS", Consumer: "sealprint", DeadLetters: "refused", AckWait: time.Second, Trials: t.TempDir(), Grace: time.Second,
 	}
 }
 
@@ -122,12 +122,12 @@ func run(t testing.TB, posts jetstream.Posts, o jetstream.Options) *running {
 		r.results[result]++
 	}
 	var err error
-	if r.Consumer, err = jetstream.New(posts, o); err != nil {
+	if r.Consumer, err = jetstream.New(o); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var work sync.WaitGroup
-	work.Go(func() { r.Run(ctx) })
+	work.Go(func() { r.Run(ctx, posts) })
 	r.stop = func() { cancel(); work.Wait() }
 	t.Cleanup(r.stop)
 	return r
@@ -150,12 +150,12 @@ func eventually(t testing.TB, what string, is func() bool) {
 }
 
 // streams are a server with a stream of posts and one of dead letters.
-func streams(t testing.TB) (*jetstreamtest.Server, js.JetStream, js.Stream) {
+func streams(t testing.TB) (*natstest.Server, js.JetStream, js.Stream) {
 	t.Helper()
-	server := jetstreamtest.Start(t, "")
+	server := natstest.Start(t, "")
 	client := server.Connect(t)
-	jetstreamtest.Stream(t, client, "POSTS", "posts")
-	return server, client, jetstreamtest.Stream(t, client, "REFUSED", "refused")
+	natstest.Stream(t, client, "POSTS", "posts")
+	return server, client, natstest.Stream(t, client, "REFUSED", "refused")
 }
 
 func numbered(n int) (bodies []string) {
@@ -171,24 +171,35 @@ func TestAcknowledged(t *testing.T) {
 	t.Parallel()
 	server, client, _ := streams(t)
 	let := make(chan struct{})
-	d := newDesk(func(context.Context, string, int) (string, error) { <-let; return "", nil })
+	d := newOffice(func(ctx context.Context, _ string, _ int) (string, error) {
+		select {
+		case <-let:
+			return "", nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	})
 	o := options(t, server.URL)
 	r := run(t, d, o)
-	jetstreamtest.Publish(t, client, "posts.a", numbered(200)...)
-	eventually(t, "in hand is what may be", func() bool { handed, _ := d.counts(); return handed == 64 })
+	posts := numbered(200)
+	natstest.Publish(t, client, "posts.a", posts[:32]...)
+	eventually(t, "they are in hand", func() bool { handed, _ := d.counts(); return handed == 32 })
 	time.Sleep(2 * o.AckWait)
 	consumer, err := client.Consumer(t.Context(), "POSTS", "sealprint")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info := consumer.CachedInfo(); info.NumAckPending != 64 || info.NumRedelivered != 0 || info.AckFloor.Stream != 0 {
+	if info := consumer.CachedInfo(); info.NumAckPending != 32 || info.NumRedelivered != 0 || info.AckFloor.Stream != 0 {
 		t.Errorf("%+v", info)
 	}
+	natstest.Publish(t, client, "posts.a", posts[32:]...)
+	eventually(t, "in hand is what may be", func() bool { handed, _ := d.counts(); return handed >= 64 })
+	time.Sleep(o.AckWait)
 	if handed, taken := d.counts(); handed != 64 || taken != 0 {
 		t.Errorf("%d were handed over, %d taken", handed, taken)
 	}
 	close(let)
-	jetstreamtest.Settled(t, client, "POSTS", "sealprint", 200)
+	natstest.Settled(t, client, "POSTS", "sealprint", 200)
 	if handed, taken := d.counts(); handed != 200 || taken != 200 || r.result("taken") != 200 || !r.Taking() {
 		t.Errorf("%d were handed over, %d taken, %d counted", handed, taken, r.result("taken"))
 	}
@@ -198,11 +209,11 @@ func TestAcknowledged(t *testing.T) {
 // they take it, it is not.
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	server := jetstreamtest.Start(t, "")
+	server := natstest.Start(t, "")
 	client := server.Connect(t)
-	jetstreamtest.Stream(t, client, "POSTS", "posts")
+	natstest.Stream(t, client, "POSTS", "posts")
 	const problem = `{"type":"/problems/invalid-request","title":"Invalid request","status":400}`
-	d := newDesk(func(_ context.Context, post string, _ int) (string, error) {
+	d := newOffice(func(_ context.Context, post string, _ int) (string, error) {
 		if strings.Contains(post, "author") {
 			return problem, nil
 		}
@@ -212,11 +223,11 @@ func TestRefused(t *testing.T) {
 	// As large as a message may be: there is no room for headers.
 	largest := `{"id":"p","author":"` + strings.Repeat("x", 1<<20-22) + `"}`
 	bad := `{"id":"p","author":"somebody"}`
-	jetstreamtest.Publish(t, client, "posts.a", `{"id":"a"}`, bad, largest, `{"id":"b"}`)
+	natstest.Publish(t, client, "posts.a", `{"id":"a"}`, bad, largest, `{"id":"b"}`)
 	eventually(t, "nobody takes the dead letters", func() bool { return r.result("retried") >= 2 })
-	refused := jetstreamtest.Stream(t, client, "REFUSED", "refused")
-	jetstreamtest.Settled(t, client, "POSTS", "sealprint", 4)
-	letters := jetstreamtest.Letters(t, refused)
+	refused := natstest.Stream(t, client, "REFUSED", "refused")
+	natstest.Settled(t, client, "POSTS", "sealprint", 4)
+	letters := natstest.Letters(t, refused)
 	if len(letters) != 2 || r.result("refused") != 2 || r.result("taken") != 2 {
 		t.Fatalf("%d dead letters, %v", len(letters), r.results)
 	}
@@ -240,23 +251,23 @@ func TestRefused(t *testing.T) {
 // TestDeadLetterReturns: dead letters that come back as posts do not breed.
 func TestDeadLetterReturns(t *testing.T) {
 	t.Parallel()
-	server := jetstreamtest.Start(t, "")
+	server := natstest.Start(t, "")
 	client := server.Connect(t)
-	posts := jetstreamtest.Stream(t, client, "POSTS", "posts")
-	d := newDesk(func(context.Context, string, int) (string, error) { return "{}", nil })
+	posts := natstest.Stream(t, client, "POSTS", "posts")
+	d := newOffice(func(context.Context, string, int) (string, error) { return "{}", nil })
 	o := options(t, server.URL)
 	o.DeadLetters = "posts.refused"
 	r := run(t, d, o)
-	jetstreamtest.Publish(t, client, "posts", "{}")
+	natstest.Publish(t, client, "posts", "{}")
 	eventually(t, "it comes back", func() bool { return r.result("retried") >= 2 })
-	if n := len(jetstreamtest.Letters(t, posts)); n != 2 {
+	if n := len(natstest.Letters(t, posts)); n != 2 {
 		t.Errorf("one post has become %d", n)
 	}
 	// With subjects of posts, one stream is enough.
 	r.stop()
 	o.Consumer, o.Subjects = "another", []string{"posts", "posts.in.>"}
 	r = run(t, d, o)
-	jetstreamtest.Settled(t, client, "POSTS", "another", 1)
+	natstest.Settled(t, client, "POSTS", "another", 1)
 	if r.result("refused") != 1 || r.result("retried") != 0 {
 		t.Error(r.log.String())
 	}
@@ -267,7 +278,7 @@ func TestDeadLetterReturns(t *testing.T) {
 func TestRetried(t *testing.T) {
 	t.Parallel()
 	server, client, refused := streams(t)
-	d := newDesk(func(_ context.Context, post string, times int) (string, error) {
+	d := newOffice(func(_ context.Context, post string, times int) (string, error) {
 		if times <= 2 && strings.Contains(post, "7") {
 			return "", errors.New("the disk is full")
 		}
@@ -275,9 +286,9 @@ func TestRetried(t *testing.T) {
 	})
 	o := options(t, server.URL)
 	r := run(t, d, o)
-	jetstreamtest.Publish(t, client, "posts", numbered(50)...)
-	jetstreamtest.Settled(t, client, "POSTS", "sealprint", 50)
-	if _, taken := d.counts(); taken != 50 || r.result("retried") != 5*2 || len(jetstreamtest.Letters(t, refused)) != 0 {
+	natstest.Publish(t, client, "posts", numbered(50)...)
+	natstest.Settled(t, client, "POSTS", "sealprint", 50)
+	if _, taken := d.counts(); taken != 50 || r.result("retried") != 5*2 || len(natstest.Letters(t, refused)) != 0 {
 		t.Errorf("%d were taken, %v", taken, r.results)
 	}
 	if left, err := os.ReadDir(o.Trials); err != nil || len(left) != 0 {
@@ -292,21 +303,21 @@ func TestServerKilled(t *testing.T) {
 	server, client, refused := streams(t)
 	server.Stop()
 	const posts = 600
-	d := newDesk(func(context.Context, string, int) (string, error) { time.Sleep(5 * time.Millisecond); return "", nil })
+	d := newOffice(func(context.Context, string, int) (string, error) { time.Sleep(5 * time.Millisecond); return "", nil })
 	r := run(t, d, options(t, server.URL))
 	eventually(t, "that the server is missing is told", func() bool { return strings.Contains(r.log.String(), "not taken") })
 	if r.Taking() {
 		t.Error("posts are taken from nowhere")
 	}
 	server.Restart()
-	jetstreamtest.Publish(t, client, "posts", numbered(posts)...)
+	natstest.Publish(t, client, "posts", numbered(posts)...)
 	for _, n := range []int{50, 200} {
 		eventually(t, "posts are taken", func() bool { _, taken := d.counts(); return taken >= n })
 		server.Stop()
 		server.Restart()
 	}
-	jetstreamtest.Settled(t, client, "POSTS", "sealprint", posts)
-	if _, taken := d.counts(); taken != posts || len(jetstreamtest.Letters(t, refused)) != 0 {
+	natstest.Settled(t, client, "POSTS", "sealprint", posts)
+	if _, taken := d.counts(); taken != posts || len(natstest.Letters(t, refused)) != 0 {
 		t.Errorf("%d were taken, of %d", taken, posts)
 	}
 }
@@ -315,18 +326,18 @@ func TestServerKilled(t *testing.T) {
 // made again.
 func TestMissing(t *testing.T) {
 	t.Parallel()
-	server := jetstreamtest.Start(t, "")
+	server := natstest.Start(t, "")
 	client := server.Connect(t)
-	d := newDesk(fine)
+	d := newOffice(fine)
 	r := run(t, d, options(t, server.URL))
 	eventually(t, "that the stream is missing is told", func() bool { return strings.Contains(r.log.String(), "stream not found") })
-	jetstreamtest.Stream(t, client, "POSTS", "posts")
-	jetstreamtest.Publish(t, client, "posts", numbered(1)...)
+	natstest.Stream(t, client, "POSTS", "posts")
+	natstest.Publish(t, client, "posts", numbered(1)...)
 	eventually(t, "a post is taken", func() bool { _, taken := d.counts(); return taken == 1 })
 	if err := client.DeleteConsumer(t.Context(), "POSTS", "sealprint"); err != nil {
 		t.Fatal(err)
 	}
-	jetstreamtest.Publish(t, client, "posts", numbered(2)...)
+	natstest.Publish(t, client, "posts", numbered(2)...)
 	eventually(t, "two posts are taken", func() bool { _, taken := d.counts(); return taken == 2 })
 }
 
@@ -334,21 +345,21 @@ func TestMissing(t *testing.T) {
 func TestConsumer(t *testing.T) {
 	t.Parallel()
 	server, client, _ := streams(t)
-	jetstreamtest.Publish(t, client, "posts.old", "1", "2")
+	natstest.Publish(t, client, "posts.old", "1", "2")
 	if _, err := client.CreateConsumer(t.Context(), "POSTS", js.ConsumerConfig{
 		Durable: "sealprint", DeliverPolicy: js.DeliverNewPolicy, AckPolicy: js.AckExplicitPolicy, MaxDeliver: 3, FilterSubject: "posts.>", Description: "ours",
 	}); err != nil {
 		t.Fatal(err)
 	}
-	d := newDesk(fine)
+	d := newOffice(fine)
 	o := options(t, server.URL)
 	o.Subjects = []string{"posts.new"}
 	r := run(t, d, o)
 	eventually(t, "posts are taken", r.Taking)
-	jetstreamtest.Publish(t, client, "posts.other", "3")
-	jetstreamtest.Publish(t, client, "posts.new", "4")
+	natstest.Publish(t, client, "posts.other", "3")
+	natstest.Publish(t, client, "posts.new", "4")
 	eventually(t, "a post is taken", func() bool { return r.result("taken") == 1 })
-	got := jetstreamtest.Settled(t, client, "POSTS", "sealprint", 4).Config
+	got := natstest.Settled(t, client, "POSTS", "sealprint", 4).Config
 	if got.MaxDeliver != -1 || got.AckWait != o.AckWait || got.MaxAckPending != 1000 || got.Description != "ours" || d.times["4"] != 1 {
 		t.Errorf("%+v, %v", got, d.times)
 	}
@@ -371,7 +382,7 @@ func TestStop(t *testing.T) {
 	t.Parallel()
 	server, client, _ := streams(t)
 	let := make(chan struct{})
-	d := newDesk(func(ctx context.Context, post string, _ int) (string, error) {
+	d := newOffice(func(ctx context.Context, post string, _ int) (string, error) {
 		if strings.Contains(post, "slow") {
 			<-ctx.Done()
 			return "", ctx.Err()
@@ -382,17 +393,17 @@ func TestStop(t *testing.T) {
 	o := options(t, server.URL)
 	o.Grace = 500 * time.Millisecond
 	r := run(t, d, o)
-	jetstreamtest.Publish(t, client, "posts", `{"id":"a"}`, `{"id":"slow"}`)
+	natstest.Publish(t, client, "posts", `{"id":"a"}`, `{"id":"slow"}`)
 	eventually(t, "both are in hand", func() bool { handed, _ := d.counts(); return handed == 2 })
 	time.AfterFunc(o.Grace/5, func() { close(let) })
 	r.stop()
-	jetstreamtest.Publish(t, client, "posts", `{"id":"b"}`)
+	natstest.Publish(t, client, "posts", `{"id":"b"}`)
 	if r.result("taken") != 1 || r.result("retried") != 1 || r.Taking() {
 		t.Errorf("%v", r.results)
 	}
-	next := newDesk(fine)
+	next := newOffice(fine)
 	run(t, next, o)
-	jetstreamtest.Settled(t, client, "POSTS", "sealprint", 3)
+	natstest.Settled(t, client, "POSTS", "sealprint", 3)
 	if handed, _ := next.counts(); handed != 2 || next.taken[`{"id":"slow"}`] != 1 {
 		t.Errorf("%v", next.taken)
 	}
@@ -401,15 +412,15 @@ func TestStop(t *testing.T) {
 // takeAndDie takes posts until one kills the process.
 func takeAndDie(url, dir string) {
 	o := jetstream.Options{URLs: []string{url}, Stream: "POSTS", Consumer: "sealprint", DeadLetters: "refused", AckWait: time.Second, Trials: dir}
-	c, err := jetstream.New(newDesk(func(_ context.Context, post string, _ int) (string, error) {
+	posts := newOffice(func(_ context.Context, post string, _ int) (string, error) {
 		if strings.Contains(post, "deadly") {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}
 		time.Sleep(20 * time.Millisecond)
 		return "", nil
-	}), o)
-	if err == nil {
-		c.Run(context.Background())
+	})
+	if c, err := jetstream.New(o); err == nil {
+		c.Run(context.Background(), posts)
 	}
 	os.Exit(1)
 }
@@ -421,7 +432,7 @@ func TestUnfinished(t *testing.T) {
 	server, client, refused := streams(t)
 	posts := numbered(40)
 	posts[5] = `{"id":"deadly"}`
-	jetstreamtest.Publish(t, client, "posts", posts...)
+	natstest.Publish(t, client, "posts", posts...)
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -434,10 +445,10 @@ func TestUnfinished(t *testing.T) {
 			_ = c.Run() // it is killed
 		}
 	})
-	jetstreamtest.Settled(t, client, "POSTS", "sealprint", uint64(len(posts)))
+	natstest.Settled(t, client, "POSTS", "sealprint", uint64(len(posts)))
 	cancel()
 	work.Wait()
-	letters := jetstreamtest.Letters(t, refused)
+	letters := natstest.Letters(t, refused)
 	// It killed the process beside others, and alone three times; the fifth lives.
 	if len(letters) != 1 || lives != 5 {
 		t.Fatalf("%d dead letters after %d lives", len(letters), lives)
@@ -479,7 +490,9 @@ func TestCredentials(t *testing.T) {
 		"token": {"authorization: {token: " + secret + "}", nats.Token(secret), func(o *jetstream.Options) { o.Token = secret }},
 		"user, by TLS": {
 			fmt.Sprintf("authorization: {users: [%s, {user: sealprint, password: %s, %s}]}\ntls: {cert_file: %q, key_file: %q}", admin, secret, least, certificate, key),
-			func(o *nats.Options) error { return errors.Join(nats.UserInfo("admin", "admin")(o), nats.RootCAs(ca)(o)) },
+			func(o *nats.Options) error {
+				return errors.Join(nats.UserInfo("admin", "admin")(o), nats.RootCAs(ca)(o))
+			},
 			func(o *jetstream.Options) { o.User, o.Password, o.CAFile = "sealprint", secret, ca },
 		},
 		"nkey": {
@@ -488,16 +501,16 @@ func TestCredentials(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := jetstreamtest.Start(t, c.settings)
+			server := natstest.Start(t, c.settings)
 			client := server.Connect(t, c.admin)
-			jetstreamtest.Stream(t, client, "POSTS", "posts")
-			refused := jetstreamtest.Stream(t, client, "REFUSED", "refused")
+			natstest.Stream(t, client, "POSTS", "posts")
+			refused := natstest.Stream(t, client, "REFUSED", "refused")
 			if _, err := client.CreateConsumer(t.Context(), "POSTS", js.ConsumerConfig{
 				Durable: "sealprint", AckPolicy: js.AckExplicitPolicy, AckWait: time.Second, MaxAckPending: 1000,
 			}); err != nil {
 				t.Fatal(err)
 			}
-			d := newDesk(func(_ context.Context, post string, times int) (string, error) {
+			d := newOffice(func(_ context.Context, post string, times int) (string, error) {
 				if post == "bad" {
 					return "{}", nil
 				}
@@ -509,9 +522,9 @@ func TestCredentials(t *testing.T) {
 			denied.stop()
 			c.options(&o)
 			r := run(t, d, o)
-			jetstreamtest.Publish(t, client, "posts", "good", "bad")
-			jetstreamtest.Settled(t, client, "POSTS", "sealprint", 2)
-			if r.result("taken") != 1 || r.result("refused") != 1 || len(jetstreamtest.Letters(t, refused)) != 1 {
+			natstest.Publish(t, client, "posts", "good", "bad")
+			natstest.Settled(t, client, "POSTS", "sealprint", 2)
+			if r.result("taken") != 1 || r.result("refused") != 1 || len(natstest.Letters(t, refused)) != 1 {
 				t.Errorf("%v\n%s", r.results, r.log.String())
 			}
 			for _, s := range []string{secret, seed} {
@@ -571,7 +584,7 @@ func TestOptions(t *testing.T) {
 	} {
 		o := options(t, "nats://127.0.0.1:1")
 		change(&o)
-		if _, err := jetstream.New(newDesk(fine), o); err == nil || strings.Contains(err.Error(), "hidden") {
+		if _, err := jetstream.New(o); err == nil || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -25,33 +25,41 @@ const unfinished = `{"type":"/problems/unfinished","title":"The server ended whi
 // errReturned: the dead letters are in a stream that posts are taken from.
 var errReturned = errors.New("a dead letter came back as a post: give the consumer subjects, or the dead letters a stream of their own")
 
+// desk is where messages go while a connection lasts.
+type desk struct {
+	*Consumer
+	js    jetstream.JetStream
+	posts Posts
+	wait  time.Duration // of the stream, for word of a message
+}
+
 // handle hands a message on and tells the stream what became of it. What it cannot tell,
 // because the connection is gone, the stream finds out by waiting.
-func (c *Consumer) handle(ctx context.Context, js jetstream.JetStream, msg jetstream.Msg, wait time.Duration) {
-	log := c.Log.With("stream", c.Stream)
+func (d *desk) handle(ctx context.Context, msg jetstream.Msg) {
+	log := d.Log.With("stream", d.Stream)
 	meta, err := msg.Metadata()
 	if err != nil {
 		log.Error("a message is none of a stream", "error", err)
 		return
 	}
 	log = log.With("sequence", meta.Sequence.Stream, "delivery", meta.NumDelivered)
-	defer keep(msg, wait)()
-	refused, err := c.hand(ctx, msg, meta)
+	defer keep(msg, d.wait)()
+	refused, err := d.hand(ctx, msg, meta)
 	if err == nil && refused != "" {
-		err = c.bury(ctx, js, msg, meta, refused)
+		err = d.bury(ctx, msg, meta, refused)
 	}
 	switch {
 	case err != nil:
 		pause := pauseAfter(meta.NumDelivered)
 		log.Warn("a post is tried again", "in", pause.String(), "error", err)
 		err = msg.NakWithDelay(pause)
-		c.Observe("retried")
+		d.Observe("retried")
 	case refused != "":
 		err = msg.Term()
-		c.Observe("refused")
+		d.Observe("refused")
 	default:
 		err = msg.Ack()
-		c.Observe("taken")
+		d.Observe("taken")
 	}
 	if err != nil {
 		log.Warn("the stream was not told what became of a post", "error", err)
@@ -77,61 +85,61 @@ func keep(msg jetstream.Msg, wait time.Duration) (stop func()) {
 }
 
 // hand hands a message on: for the first time beside others, later alone.
-func (c *Consumer) hand(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) (refused string, err error) {
-	if msg.Subject() == c.DeadLetters {
+func (d *desk) hand(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) (refused string, err error) {
+	if msg.Subject() == d.DeadLetters {
 		return "", errReturned
 	}
 	if meta.NumDelivered == 1 {
-		return c.posts.TakePost(ctx, msg.Data())
+		return d.posts.TakePost(ctx, msg.Data())
 	}
 	select {
-	case c.alone <- struct{}{}:
-		defer func() { <-c.alone }()
+	case d.alone <- struct{}{}:
+		defer func() { <-d.alone }()
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
 	id := idOf(meta)
-	begun, err := c.trials.begin(id)
+	begun, err := d.trials.begin(id)
 	if err != nil {
 		return "", fmt.Errorf("note that a post is tried: %w", err)
 	}
 	if begun == maxTrials {
 		return unfinished, nil // the note stays until it is among the dead letters
 	}
-	refused, err = c.posts.TakePost(ctx, msg.Data())
-	c.ended(id)
+	refused, err = d.posts.TakePost(ctx, msg.Data())
+	d.ended(id)
 	return refused, err
 }
 
 // bury publishes a message to the dead letters.
-func (c *Consumer) bury(ctx context.Context, js jetstream.JetStream, msg jetstream.Msg, meta *jetstream.MsgMetadata, refused string) error {
-	letter := &nats.Msg{Subject: c.DeadLetters, Data: msg.Data(), Header: nats.Header{
+func (d *desk) bury(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata, refused string) error {
+	letter := &nats.Msg{Subject: d.DeadLetters, Data: msg.Data(), Header: nats.Header{
 		headerProblem: {refused}, headerStream: {meta.Stream}, headerSubject: {msg.Subject()},
 		headerSequence: {strconv.FormatUint(meta.Sequence.Stream, 10)},
 		// If the stream of the dead letters has it already, because the message was not
 		// terminated, it takes no second.
 		jetstream.MsgIDHeader: {meta.Stream + "-" + idOf(meta)},
 	}}
-	_, err := js.PublishMsg(ctx, letter)
+	_, err := d.js.PublishMsg(ctx, letter)
 	if errors.Is(err, nats.ErrMaxPayload) {
 		// A body that fits alone only: the reason is in the log then.
-		c.Log.Warn("a dead letter goes without headers", "stream", meta.Stream, "sequence", meta.Sequence.Stream, "problem", refused)
+		d.Log.Warn("a dead letter goes without headers", "stream", meta.Stream, "sequence", meta.Sequence.Stream, "problem", refused)
 		letter.Header = nil
-		_, err = js.PublishMsg(ctx, letter)
+		_, err = d.js.PublishMsg(ctx, letter)
 	}
 	if err != nil {
 		return fmt.Errorf("publish to the dead letters: %w", err)
 	}
 	if refused == unfinished {
-		c.Log.Error("a post ended the server again and again and is among the dead letters", "stream", meta.Stream, "sequence", meta.Sequence.Stream)
-		c.ended(idOf(meta))
+		d.Log.Error("a post ended the server again and again and is among the dead letters", "stream", meta.Stream, "sequence", meta.Sequence.Stream)
+		d.ended(idOf(meta))
 	}
 	return nil
 }
 
-func (c *Consumer) ended(id string) {
-	if err := c.trials.end(id); err != nil {
-		c.Log.Error("a note about a post stays", "error", err)
+func (d *desk) ended(id string) {
+	if err := d.trials.end(id); err != nil {
+		d.Log.Error("a note about a post stays", "error", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"os"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/sealprint/sealprint/api"
 	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/api/jetstream"
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/source"
 	"github.com/sealprint/sealprint/storage"
@@ -40,6 +42,25 @@ type settings struct {
 	Limits map[auth.Role]limit `yaml:"limits"`
 	// OIDC is the provider that people log in with; without one there are only API keys.
 	OIDC *oidcConfig `yaml:"oidc"`
+	// JetStream is where posts come from beside the API.
+	JetStream *jetstreamConfig `yaml:"jetstream"`
+}
+
+// jetstreamConfig is a stream of NATS that posts are taken from. What is secret is read
+// from files.
+type jetstreamConfig struct {
+	URLs         []string      `yaml:"urls"`
+	Stream       string        `yaml:"stream"`
+	Consumer     string        `yaml:"consumer"`
+	Subjects     []string      `yaml:"subjects"`
+	DeadLetters  string        `yaml:"dead_letters"`
+	AckWait      time.Duration `yaml:"ack_wait"`
+	CredsFile    string        `yaml:"creds_file"`
+	NkeyFile     string        `yaml:"nkey_file"`
+	TokenFile    string        `yaml:"token_file"`
+	User         string        `yaml:"user"`
+	PasswordFile string        `yaml:"password_file"`
+	CAFile       string        `yaml:"ca_file"`
 }
 
 // limit bounds the look-ups of one caller; 0 is no bound.
@@ -293,6 +314,25 @@ func (c *sourceConfig) open() (*source.S3, error) {
 		return nil, err
 	}
 	return source.NewS3(source.S3Config{Endpoint: c.Endpoint, Region: c.Region, Bucket: c.Bucket, AccessKey: access, SecretKey: secret})
+}
+
+// open prepares the consumer of the stream, which has a folder for its notes.
+func (c *jetstreamConfig) open(folder string, observe func(string), log *slog.Logger) (feed *jetstream.Consumer, err error) {
+	o := jetstream.Options{
+		URLs: c.URLs, Stream: c.Stream, Consumer: cmp.Or(c.Consumer, "sealprint"), Subjects: c.Subjects, DeadLetters: c.DeadLetters, AckWait: c.AckWait,
+		CredsFile: c.CredsFile, NkeyFile: c.NkeyFile, User: c.User, CAFile: c.CAFile, Trials: folder, Grace: shutdownTime, Observe: observe, Log: log,
+	}
+	if c.TokenFile != "" {
+		if o.Token, err = secretFile(c.TokenFile, "token_file"); err != nil {
+			return nil, err
+		}
+	}
+	if c.PasswordFile != "" {
+		if o.Password, err = secretFile(c.PasswordFile, "password_file"); err != nil {
+			return nil, err
+		}
+	}
+	return jetstream.New(o)
 }
 
 func secretFile(path, setting string) (string, error) {

@@ -21,6 +21,7 @@ import (
 	"github.com/sealprint/sealprint/api"
 	"github.com/sealprint/sealprint/api/auth"
 	"github.com/sealprint/sealprint/api/intake"
+	"github.com/sealprint/sealprint/api/jetstream"
 	"github.com/sealprint/sealprint/api/webhook"
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/match"
@@ -71,6 +72,15 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	if err != nil {
 		return err
 	}
+	var server *api.Server
+	var feed *jetstream.Consumer
+	var feeding func() bool
+	if s.JetStream != nil {
+		if feed, err = s.JetStream.open(filepath.Join(s.Data, "jetstream"), func(result string) { server.Fed(result) }, log); err != nil {
+			return usageError{fmt.Errorf("jetstream: %w", err)}
+		}
+		feeding = feed.Taking
+	}
 	// What was opened is closed in reverse order, and a failure to close is an error.
 	var closers []io.Closer
 	defer func() {
@@ -104,7 +114,6 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	}
 	// What is stopped last is started first: posts make alerts as long as anything finds
 	// documents in them.
-	var server *api.Server
 	hooks := webhook.New(store.registry, webhook.Options{
 		Allowed: s.WebhookAllow, Log: log, Observe: func(r webhook.Result) { server.Attempted(r) },
 	})
@@ -138,7 +147,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 		Key: store.key, Matcher: matcher, Index: store.index, Pages: store.pages, Registry: store.registry, Audit: store.audit,
 		Ingest: &ingestion{registrar, jobs, pool, store.key, s.Data}, Upkeep: store, Log: log,
 		Quotas: s.quotas(), Intake: posts, KeepGrams: s.Retention.Fingerprints > 0,
-		Webhooks: store.registry, WebhookNetworks: s.WebhookAllow, Wake: hooks.Wake, Tokens: tokens,
+		Webhooks: store.registry, WebhookNetworks: s.WebhookAllow, Wake: hooks.Wake, Tokens: tokens, Feeding: feeding,
 	}); err != nil {
 		return err
 	}
@@ -166,6 +175,11 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 		}
 		scheme = "https"
 		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+	}
+	if feed != nil {
+		feedUntil, stopFeed := context.WithCancel(ctx)
+		defer stopFeed()
+		work.Go(func() { feed.Run(feedUntil, server) })
 	}
 	web := server.HTTPServer()
 	log.Info("ready", "version", version, "address", scheme+"://"+listener.Addr().String(), "key_id", store.key.ID())

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sealprint/sealprint/api/client"
+	"github.com/sealprint/sealprint/api/jetstream/natstest"
 	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
 )
 
@@ -147,6 +148,131 @@ func TestAlertsSurvive(t *testing.T) {
 	if r := s.cli("audit", "verify", "--data", data); r.code != exitOK {
 		t.Errorf("%d %s%s", r.code, r.out, r.err)
 	}
+}
+
+// TestStreamSurvives: while the server is killed again and again as posts flow from JetStream,
+// every leak becomes one alert that counts each of its posts once, and what is refused is a
+// dead letter.
+func TestStreamSurvives(t *testing.T) {
+	nats := natstest.Start(t, "")
+	stream := nats.Connect(t)
+	natstest.Stream(t, stream, "POSTS", "posts")
+	refused := natstest.Stream(t, stream, "REFUSED", "refused")
+	data, papers := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	const (
+		documents = 24
+		rounds    = 4
+		leaks     = 2 * documents // in all; every fifth post is one
+		posts     = 5 * leaks
+	)
+	files := map[string]string{}
+	for i := range documents {
+		files[fmt.Sprintf("%02d.txt", i)] = fingerprinttest.Prose(uint64(i), 3000)
+	}
+	write(t, papers, files)
+	settings := filepath.Join(t.TempDir(), "settings.yaml")
+	config := fmt.Sprintf("jetstream: {urls: [%q], stream: POSTS, dead_letters: refused, ack_wait: 1s}\n", nats.URL)
+	if err := os.WriteFile(settings, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := startProcess(t, data, "--config", settings)
+	if r := s.cli("register", papers, "--department", "finance", "--json"); r.code != exitOK {
+		t.Fatal(r.err)
+	}
+	chance := rand.New(rand.NewPCG(3, 3))
+	// left is how many posts are in the stream without an outcome.
+	left := func() int {
+		consumer, err := stream.Consumer(t.Context(), "POSTS", "sealprint")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return int(consumer.CachedInfo().NumPending) + consumer.CachedInfo().NumAckPending
+	}
+	for round := range rounds {
+		for i := round * posts / rounds; i < (round+1)*posts/rounds; i++ {
+			text := fmt.Sprint("nothing to see here, number ", i)
+			if i%5 == 0 {
+				text = files[fmt.Sprintf("%02d.txt", i/5%documents)][500:900]
+			}
+			natstest.Publish(t, stream, "posts.a", fmt.Sprintf(`{"id":"post %d","text":%q}`, i, text))
+		}
+		natstest.Publish(t, stream, "posts.a", fmt.Sprintf(`{"id":"bad %d","author":"somebody"}`, round))
+		// Killed after some of them, while others are in hand.
+		for until := max(0, left()-1-chance.IntN(posts/rounds)); left() > until; time.Sleep(time.Millisecond) {
+		}
+		s.kill()
+		s = startProcess(t, data, "--config", settings)
+	}
+	natstest.Settled(t, stream, "POSTS", "sealprint", posts+rounds)
+	list := s.cli("alert", "list", "--json")
+	alerts := 0
+	for line := range strings.Lines(list.out) {
+		var alert client.Alert
+		if err := json.Unmarshal([]byte(line), &alert); err != nil || alert.Posts != leaks/documents {
+			t.Errorf("%v: %s", err, line)
+		}
+		alerts++
+	}
+	if alerts != documents {
+		t.Errorf("there are %d alerts, not %d: %s", alerts, documents, list.err)
+	}
+	letters := natstest.Letters(t, refused)
+	for _, l := range letters {
+		if !strings.Contains(string(l.Data), "somebody") {
+			t.Errorf("%s is a dead letter: %s", l.Data, l.Header.Get("Sealprint-Problem"))
+		}
+	}
+	if len(letters) != rounds {
+		t.Errorf("there are %d dead letters, not %d", len(letters), rounds)
+	}
+	if r := s.cli("audit", "verify"); r.code != exitOK {
+		t.Errorf("%d %s%s", r.code, r.out, r.err)
+	}
+	if strings.Contains(s.log.String(), "somebody") {
+		t.Error("the log holds a post")
+	}
+}
+
+// TestStreamSettings: what cannot work is told before the server starts, and NATS that is not
+// there keeps no server from starting.
+func TestStreamSettings(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"token": "hidden\n"})
+	serve := func(settings string) []string {
+		path := filepath.Join(dir, "settings.yaml")
+		if err := os.WriteFile(path, []byte("jetstream: "+settings), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return []string{"--config", path}
+	}
+	for _, settings := range []string{
+		"{urls: [nats://127.0.0.1:1], stream: POSTS}",
+		"{urls: [nats://127.0.0.1:1], stream: POSTS, dead_letters: refused, token: hidden}",
+		"{urls: [nats://hidden@127.0.0.1:1], stream: POSTS, dead_letters: refused}",
+		fmt.Sprintf("{urls: [nats://127.0.0.1:1], stream: POSTS, dead_letters: refused, token_file: %s/absent}", dir),
+		fmt.Sprintf("{urls: [nats://127.0.0.1:1], stream: POSTS, dead_letters: refused, token_file: %s/token, user: a, password_file: %s/token}", dir, dir),
+	} {
+		var said bytes.Buffer
+		code := run(t.Context(), append([]string{"serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data")}, serve(settings)...), nil, io.Discard, &said)
+		if code != exitUsage || strings.Contains(said.String(), "hidden") {
+			t.Errorf("%s: exit %d: %s", settings, code, &said)
+		}
+	}
+	s := start(t, filepath.Join(dir, "data"), serve(fmt.Sprintf("{urls: [nats://127.0.0.1:1], stream: POSTS, dead_letters: refused, token_file: %s/token}", dir))...)
+	r, err := http.Get(s.url + "/readyz?verbose")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if body, err := io.ReadAll(r.Body); err != nil || r.StatusCode != http.StatusOK || !strings.Contains(string(body), "posts from JetStream: not taken") {
+		t.Errorf("%d %s %v", r.StatusCode, body, err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(s.log.String(), "posts are not taken from JetStream"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody is told:\n%s", s.log)
+		}
+	}
+	s.stop()
 }
 
 // TestOffice walks what a department does in a week, by the command line alone.

@@ -1,6 +1,6 @@
-// Package jetstreamtest starts a real NATS server with JetStream for tests. The
+// Package natstest starts a real NATS server with JetStream for tests. The
 // environment variable SEALPRINT_TEST_NATS_SERVER names the program.
-package jetstreamtest
+package natstest
 
 import (
 	"bufio"
