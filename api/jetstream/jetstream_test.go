@@ -482,6 +482,10 @@ func TestCredentials(t *testing.T) {
 	if err := os.WriteFile(nkey, []byte(seed), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	operator, err := os.ReadFile("testdata/operator.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		settings string
 		admin    nats.Option
@@ -495,6 +499,7 @@ func TestCredentials(t *testing.T) {
 			},
 			func(o *jetstream.Options) { o.User, o.Password, o.CAFile = "sealprint", secret, ca },
 		},
+		"creds file": {string(operator), nats.UserCredentials("testdata/user.creds"), func(o *jetstream.Options) { o.CredsFile = "testdata/user.creds" }},
 		"nkey": {
 			fmt.Sprintf("authorization: {users: [%s, {nkey: %s, %s}]}", admin, public, least), nats.UserInfo("admin", "admin"),
 			func(o *jetstream.Options) { o.NkeyFile = nkey },
