@@ -193,7 +193,7 @@ func (o *Options) validate() error {
 			return errors.New("a URL is not like nats://host:4222 or tls://host:4222")
 		}
 		if u.User != nil {
-			return errors.New("a URL holds credentials: they belong into a file")
+			return errors.New("a URL holds credentials: they belong in a file")
 		}
 	}
 	ways := 0

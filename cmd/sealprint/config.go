@@ -326,6 +326,9 @@ func (c *jetstreamConfig) open(folder string, observe func(string), log *slog.Lo
 		if o.Token, err = secretFile(c.TokenFile, "token_file"); err != nil {
 			return nil, err
 		}
+		if o.Token == "" { // which would be nobody's
+			return nil, errors.New("token_file: is empty")
+		}
 	}
 	if c.PasswordFile != "" {
 		if o.Password, err = secretFile(c.PasswordFile, "password_file"); err != nil {

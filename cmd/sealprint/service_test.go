@@ -237,7 +237,7 @@ func TestStreamSurvives(t *testing.T) {
 // there keeps no server from starting.
 func TestStreamSettings(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, map[string]string{"token": "hidden\n"})
+	write(t, dir, map[string]string{"token": "hidden\n", "empty": "\n"})
 	serve := func(settings string) []string {
 		path := filepath.Join(dir, "settings.yaml")
 		if err := os.WriteFile(path, []byte("jetstream: "+settings), 0o600); err != nil {
@@ -250,6 +250,7 @@ func TestStreamSettings(t *testing.T) {
 		"{urls: [nats://127.0.0.1:1], stream: POSTS, dead_letters: refused, token: hidden}",
 		"{urls: [nats://hidden@127.0.0.1:1], stream: POSTS, dead_letters: refused}",
 		fmt.Sprintf("{urls: [nats://127.0.0.1:1], stream: POSTS, dead_letters: refused, token_file: %s/absent}", dir),
+		fmt.Sprintf("{urls: [nats://127.0.0.1:1], stream: POSTS, dead_letters: refused, token_file: %s/empty}", dir),
 		fmt.Sprintf("{urls: [nats://127.0.0.1:1], stream: POSTS, dead_letters: refused, token_file: %s/token, user: a, password_file: %s/token}", dir, dir),
 	} {
 		var said bytes.Buffer
