@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"storage/audit":               {"fingerprint", "storage"},
 	"storage/index":               {"fingerprint", "storage"},
 	"storage/registry":            {"fingerprint", "fingerprint/pdq", "storage"},
-	"storage/backup":              {"fingerprint", "storage", "storage/index", "storage/registry"},
+	"storage/backup":              {"fingerprint", "storage", "storage/audit", "storage/index", "storage/registry"},
 	"ingest":                      {"fingerprint", "fingerprint/page", "fingerprint/pdq", "storage"},
 	"ingest/bundle":               {"fingerprint", "fingerprint/page", "fingerprint/pdq", "ingest", "storage"},
 	"ingest/source":               {"ingest"},

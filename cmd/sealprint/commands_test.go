@@ -353,6 +353,12 @@ func TestBackup(t *testing.T) {
 		if r := again.cli("match", "--text", memo[1000:1300], "--exit-code"); r.code != exitMatch {
 			t.Errorf("after restoring: %+v", r)
 		}
+		if r := again.cli("audit", "list", "--action", "registerDocument", "--json"); strings.Count(r.out, `"begun"`) != 2 {
+			t.Errorf("the audit log is not there: %+v", r)
+		}
+		if r := again.cli("audit", "verify"); r.code != exitOK {
+			t.Errorf("after restoring: %+v", r)
+		}
 		again.stop()
 	}
 }

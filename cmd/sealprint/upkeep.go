@@ -19,7 +19,7 @@ import (
 
 // Backup implements api.Upkeep.
 func (d *data) Backup(ctx context.Context, w io.Writer) error {
-	from := backup.Source{Index: d.index, Pages: d.pages, Registry: d.registry, Key: d.key, Folder: d.dir}
+	from := backup.Source{Index: d.index, Pages: d.pages, Registry: d.registry, Key: d.key, Audit: filepath.Join(d.dir, auditFolder), Folder: d.dir}
 	_, err := from.Write(ctx, w)
 	return err
 }

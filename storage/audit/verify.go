@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/storage"
 )
 
 // maxProblems is how many problems are told apart. One that broke the whole chain has made
@@ -54,19 +56,11 @@ func (l *Log) Verify() (Report, error) { return verify(l.dir, l.keys, nil) }
 func verify(dir string, k keys, anchors []Checkpoint) (Report, error) {
 	v := &verification{dir: dir, keys: k, wanted: map[int64][]Checkpoint{}}
 	// The head first: a writer may add records while they are read, but none is gone.
-	var headErr error
-	wrong := 0
-	for try := range 3 { // a writer may be at it
-		b, err := os.ReadFile(filepath.Join(dir, headName))
-		if err != nil {
-			return v.Report, fmt.Errorf("verify audit log: %w", err)
-		}
-		if v.Head, wrong, headErr = v.keys.parseHead(b); wrong == 0 {
-			break
-		}
-		time.Sleep(time.Duration(try) * 20 * time.Millisecond)
+	_, head, wrong, headErr, err := readHead(dir, k)
+	if err != nil {
+		return v.Report, fmt.Errorf("verify audit log: %w", err)
 	}
-	if headErr != nil {
+	if v.Head = head; headErr != nil {
 		v.problem(headName, 0, headErr.Error())
 	} else if wrong > 0 {
 		v.problem(headName, 0, "one of its places holds no checkpoint")
@@ -101,6 +95,59 @@ func verify(dir string, k keys, anchors []Checkpoint) (Report, error) {
 	}
 	v.Unsigned = max(v.Records-v.Head.Sequence, 0)
 	return v.Report, nil
+}
+
+// readHead reads the head of a log that a writer may be at. It returns what is wrong with it
+// apart from errors of the disk.
+func readHead(dir string, k keys) (content []byte, head Checkpoint, wrong int, headErr, err error) {
+	for try := range 3 {
+		if content, err = os.ReadFile(filepath.Join(dir, headName)); err != nil {
+			return nil, Checkpoint{}, 0, nil, err
+		}
+		if head, wrong, headErr = k.parseHead(content); wrong == 0 {
+			break
+		}
+		time.Sleep(time.Duration(try) * 20 * time.Millisecond)
+	}
+	return content, head, wrong, headErr, nil
+}
+
+// Copy hands the files of the log in a folder to add, as they are at one moment: all that is
+// acknowledged when it begins, and maybe some records behind. It may run beside a writer. A
+// log whose head is damaged is not copied: that is an error of kind [storage.ErrCorrupt].
+func Copy(dir string, key *fingerprint.Key, add func(name string, size int64, content io.Reader) error) error {
+	// The head first, as Verify reads it; what follows leads there and further.
+	head, _, _, headErr, err := readHead(dir, keysOf(key))
+	if err == nil && headErr != nil {
+		err = fmt.Errorf("%w: %w", storage.ErrCorrupt, headErr)
+	}
+	if err != nil {
+		return fmt.Errorf("copy audit log: %w", err)
+	}
+	files, err := filesOf(dir)
+	if err != nil {
+		return fmt.Errorf("copy audit log: %w", err)
+	}
+	for _, name := range files {
+		if err := copyFile(filepath.Join(dir, name), func(size int64, content io.Reader) error { return add(name, size, content) }); err != nil {
+			return fmt.Errorf("copy audit log: %s: %w", name, err)
+		}
+	}
+	return add(headName, int64(len(head)), bytes.NewReader(head))
+}
+
+// copyFile hands over a file as long as it is now.
+func copyFile(path string, add func(size int64, content io.Reader) error) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return add(info.Size(), io.LimitReader(f, info.Size()))
 }
 
 type verification struct {

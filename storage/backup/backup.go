@@ -1,8 +1,8 @@
-// Package backup puts the index and the registry of a deployment into one file, and
-// makes a data folder of it again.
+// Package backup puts the indexes, the registry and the audit log of a deployment into one
+// file, and makes a data folder of it again.
 //
 // A backup is a tar archive: the segments and manifest of the index below "index/", those
-// of the index of pages below "pages/", the registry as "registry.db", and at the end "backup.json" with the size and SHA-256 of
+// of the index of pages below "pages/", the registry as "registry.db", the audit log below "audit/", and at the end "backup.json" with the size and SHA-256 of
 // all of them. An archive that ends before it, or differs from it, is damaged. It holds
 // no secret key, only its id: whoever finds a backup reads as little from it as from the
 // data folder. Keep the key elsewhere.
@@ -14,7 +14,8 @@
 // way. So the registry is copied first and the indexes follow: fingerprints that nobody
 // speaks of yet are left for the start of the server to delete, as after a crash; and
 // a document whose fingerprints are gone was deleted in between, and is deleted from the
-// copy, too. Pages whose fingerprints are gone are drawn again after the start.
+// copy, too. Pages whose fingerprints are gone are drawn again after the start. The audit
+// log comes last: whatever the registry holds, it tells of.
 package backup
 
 import (
@@ -35,19 +36,21 @@ import (
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/storage"
+	"github.com/sealprint/sealprint/storage/audit"
 	"github.com/sealprint/sealprint/storage/index"
 	"github.com/sealprint/sealprint/storage/registry"
 )
 
 // Format is the version of the archive that this package writes, and the newest that it
 // reads.
-const Format = 2
+const Format = 3
 
 const (
 	contentsName = "backup.json"
 	registryName = "registry.db"
 	indexName    = "index"
 	pagesName    = "pages"
+	auditName    = "audit"
 
 	// maxContents bounds backup.json: some hundred bytes for each of a few dozen files.
 	maxContents = 1 << 20
@@ -76,6 +79,8 @@ type Source struct {
 	Pages    *index.Index
 	Registry *registry.Registry
 	Key      *fingerprint.Key
+	// Audit is the folder of the audit log; a log that was never written is left out.
+	Audit string
 	// Folder is where the copy of the registry is put meanwhile.
 	Folder string
 }
@@ -137,6 +142,14 @@ func (s *Source) write(ctx context.Context, w io.Writer) (*Contents, error) {
 	}
 	if err := a.add(registryName, info.Size(), f); err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(s.Audit); !errors.Is(err, os.ErrNotExist) {
+		err := audit.Copy(s.Audit, s.Key, func(name string, size int64, content io.Reader) error {
+			return a.add(auditName+"/"+name, size, content)
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	return a.close()
 }
@@ -245,14 +258,19 @@ func read(r io.Reader, open func(name string) (io.WriteCloser, error)) (*Content
 	}
 }
 
-// indexes are the folders of a backup.
-var indexes = []string{indexName, pagesName}
+var (
+	indexes = []string{indexName, pagesName}
+	// folders are those of a backup.
+	folders = append(indexes, auditName)
+	// places are what a data folder gets from a backup.
+	places = append(folders, registryName)
+)
 
 // expected reports whether a backup may hold a file of that name: nothing may lead out
 // of the folder that it is unpacked in.
 func expected(name string) bool {
 	folder, base, inside := strings.Cut(name, "/")
-	return name == registryName || inside && slices.Contains(indexes, folder) && base != "" && base == filepath.Base(base) && !strings.HasPrefix(base, ".")
+	return name == registryName || inside && slices.Contains(folders, folder) && base != "" && base == filepath.Base(base) && !strings.HasPrefix(base, ".")
 }
 
 func copyFile(header *tar.Header, content io.Reader, open func(name string) (io.WriteCloser, error)) (f File, err error) {
@@ -319,7 +337,7 @@ func Restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key)
 }
 
 func restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key) (_ *Contents, err error) {
-	for _, name := range append(indexes, registryName) {
+	for _, name := range places {
 		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%s is there already; restore into a folder that holds nothing but secret.key", filepath.Join(dir, name))
 		}
@@ -329,7 +347,7 @@ func restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key)
 		return nil, err
 	}
 	defer os.RemoveAll(aside)
-	for _, name := range indexes {
+	for _, name := range folders {
 		if err := os.Mkdir(filepath.Join(aside, name), 0o700); err != nil {
 			return nil, err
 		}
@@ -347,12 +365,12 @@ func restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key)
 	if err := verify(ctx, aside, key); err != nil {
 		return nil, err
 	}
-	for _, name := range indexes {
+	for _, name := range folders {
 		if err := syncFolder(filepath.Join(aside, name)); err != nil {
 			return nil, err
 		}
 	}
-	for _, name := range append(indexes, registryName) {
+	for _, name := range places {
 		if err := os.Rename(filepath.Join(aside, name), filepath.Join(dir, name)); err != nil {
 			return nil, err
 		}
@@ -396,7 +414,20 @@ func verify(ctx context.Context, dir string, key *fingerprint.Key) error {
 			return fmt.Errorf("%w: a registered document has no fingerprints", ErrDamaged)
 		}
 	}
-	return nil
+	return verifyAudit(filepath.Join(dir, auditName), key)
+}
+
+// verifyAudit verifies the audit log of a backup, if it has one.
+func verifyAudit(dir string, key *fingerprint.Key) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	report, err := audit.Verify(dir, key)
+	if err == nil && len(report.Problems) > 0 {
+		err = fmt.Errorf("%w: audit log: %s", ErrDamaged, report.Problems[0])
+	}
+	return err
 }
 
 func verifyIndex(ctx context.Context, dir string, params fingerprint.Params) ([]storage.Ordinal, error) {

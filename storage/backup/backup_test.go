@@ -18,6 +18,7 @@ import (
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/storage"
+	"github.com/sealprint/sealprint/storage/audit"
 	"github.com/sealprint/sealprint/storage/index"
 	"github.com/sealprint/sealprint/storage/registry"
 	"github.com/sealprint/sealprint/storage/storagetest"
@@ -29,6 +30,7 @@ type deployment struct {
 	dir  string
 	key  *fingerprint.Key
 	from Source
+	log  *audit.Log
 	mu   sync.Mutex
 	rng  *rand.Rand
 	all  map[storage.DocumentID]storage.Sheet
@@ -37,8 +39,11 @@ type deployment struct {
 func open(t *testing.T, dir string, key *fingerprint.Key) *deployment {
 	t.Helper()
 	d := &deployment{T: t, dir: dir, key: key, rng: rand.New(rand.NewPCG(1, 1)), all: map[storage.DocumentID]storage.Sheet{}}
-	d.from = Source{Key: key, Folder: dir}
+	d.from = Source{Key: key, Folder: dir, Audit: filepath.Join(dir, "audit")}
 	var err error
+	if d.log, err = audit.Open(d.from.Audit, key); err != nil {
+		t.Fatal(err)
+	}
 	if d.from.Index, err = index.Open(filepath.Join(dir, "index"), key.Params(), index.Options{MemoryBudget: 64 << 10}); err != nil {
 		t.Fatal(err)
 	}
@@ -48,11 +53,11 @@ func open(t *testing.T, dir string, key *fingerprint.Key) *deployment {
 	if d.from.Registry, err = registry.Open(t.Context(), filepath.Join(dir, "registry.db"), key); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.from.Index.Close(); d.from.Pages.Close(); d.from.Registry.Close() })
+	t.Cleanup(func() { d.log.Close(); d.from.Index.Close(); d.from.Pages.Close(); d.from.Registry.Close() })
 	return d
 }
 
-// register stores a document as package ingest does: fingerprints first.
+// register stores a document as the server does: its record first, then its fingerprints.
 func (d *deployment) register() storage.DocumentID {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -65,6 +70,10 @@ func (d *deployment) register() storage.DocumentID {
 	id := storage.DocumentID(fmt.Sprintf("doc_%d", first))
 	now := time.Unix(1_800_000_000, 0).UTC()
 	drawing := storagetest.RandomSheet(d.rng, first+1, 5000, 100)
+	if err := d.log.Append(d.Context(), audit.Record{Principal: "key", Action: "register", Targets: []string{string(id)}}); err != nil {
+		d.Error(err)
+		return ""
+	}
 	if err := errors.Join(d.from.Index.Append(d.Context(), []storage.Sheet{sheet}), d.from.Pages.Append(d.Context(), []storage.Sheet{drawing})); err != nil {
 		d.Error(err)
 		return ""
@@ -91,7 +100,22 @@ func (d *deployment) delete(id storage.DocumentID) {
 	}
 }
 
-// agree fails unless registry and index speak of the same documents, and returns these.
+// recorded are the documents that the audit log tells of.
+func (d *deployment) recorded() map[string]bool {
+	d.Helper()
+	records, err := d.log.Read(d.Context(), audit.Filter{Action: "register"}, 0, 100_000)
+	if err != nil {
+		d.Fatal(err)
+	}
+	all := map[string]bool{}
+	for _, r := range records {
+		all[r.Targets[0]] = true
+	}
+	return all
+}
+
+// agree fails unless registry, index and audit log speak of the same documents, and returns
+// these.
 func (d *deployment) agree() []storage.Ordinal {
 	d.Helper()
 	known, err := d.from.Registry.Ordinals(d.Context())
@@ -102,9 +126,13 @@ func (d *deployment) agree() []storage.Ordinal {
 	if err != nil {
 		d.Fatal(err)
 	}
+	recorded := d.recorded()
 	for _, o := range known {
 		if !slices.Contains(indexed, o) {
 			d.Errorf("version %d has no fingerprints", o)
+		}
+		if !recorded[fmt.Sprintf("doc_%d", o)] {
+			d.Errorf("version %d stands in no record", o)
 		}
 	}
 	return known
