@@ -876,7 +876,7 @@ type Fingerprints struct {
 	// Asked Different fingerprints of the query.
 	Asked int `json:"asked"`
 
-	// Found Of them, how many stand in the index, in whatever document.
+	// Found Of them, how many stand in the index, in whatever document; for callers that do not see all departments, in line with others in a document that they see.
 	Found int `json:"found"`
 }
 

@@ -14,6 +14,10 @@ import (
 // maxThreads bounds the texts that a batch keeps for its threads, in bytes.
 const maxThreads = maxJSON
 
+// waitingAhead is how many lines of a batch are on their way if each waits until it may be
+// answered: complete says why.
+const waitingAhead = 16
+
 // MatchBatch implements POST /v1/match/batch.
 func (s *Server) MatchBatch(ctx context.Context, request MatchBatchRequestObject) (MatchBatchResponseObject, error) {
 	return &batch{Server: s, ctx: ctx, params: request.Params, body: request.Body, threads: map[string]*thread{}}, nil
@@ -43,6 +47,9 @@ func (b *batch) VisitMatchBatchResponse(w http.ResponseWriter) error {
 	l := &lines[BatchLine]{
 		Server: b.Server, schema: "BatchLine", action: "matchBatch", limit: maxJSON, ahead: runtime.GOMAXPROCS(0),
 		id: func(what *BatchLine) *string { return &what.ID }, read: b.remember, answer: b.answer,
+	}
+	if !scope(b.ctx).All() {
+		l.ahead = waitingAhead
 	}
 	l.end = func(ctx context.Context, write func(any) error) error {
 		for _, t := range b.began {

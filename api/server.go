@@ -203,8 +203,10 @@ type Server struct {
 	// Of posts that come alone, and of those that are fed:
 	examining, feeding *semaphore.Weighted
 	postKey            []byte
-	closing            context.Context // ends event streams
-	close              context.CancelFunc
+	// Of versions of the index, for callers that do not see all departments:
+	versionKey []byte
+	closing    context.Context // ends event streams
+	close      context.CancelFunc
 }
 
 // NewServer makes a server. It does not listen yet.
@@ -215,7 +217,7 @@ func NewServer(c Config) (*Server, error) {
 	}
 	s := &Server{Config: c, spec: spec, callers: auth.Callers{Keys: c.Registry, Tokens: c.Tokens},
 		texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.NumCPU())),
-		examining: semaphore.NewWeighted(atATime()), feeding: semaphore.NewWeighted(atATime()), postKey: c.Key.Derive("content of posts", 32)}
+		examining: semaphore.NewWeighted(atATime()), feeding: semaphore.NewWeighted(atATime()), postKey: c.Key.Derive("content of posts", 32), versionKey: c.Key.Derive("version of the index", 32)}
 	s.quotas = &quotas{limits: c.Quotas, alarm: s.alarmAbout, callers: map[string]*asker{}}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if s.roles, err = rolesOf(spec); err != nil {

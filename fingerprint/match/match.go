@@ -271,6 +271,10 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 		return nil, err
 	}
 	candidates = slices.DeleteFunc(candidates, func(c *candidate) bool { return !q.Scope.Covers(c.known.Document.Department) })
+	if !q.Scope.All() {
+		// What stands in documents that the caller does not see, nobody tells.
+		report.Explanation.Found, report.Explanation.Common = hitsOf(candidates), 0
+	}
 	if err := m.gather(ctx, candidates); err != nil {
 		return nil, err
 	}
@@ -299,6 +303,19 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Document.ID, b.Document.ID))
 	})
 	return report, nil
+}
+
+// hitsOf counts the grams of the suspect that lie in line with one of the candidates.
+func hitsOf(candidates []*candidate) int {
+	grams := map[uint32]bool{}
+	for _, c := range candidates {
+		for _, chain := range c.chains {
+			for _, h := range chain.hits {
+				grams[uint32(h.query)] = true
+			}
+		}
+	}
+	return len(grams)
 }
 
 // rank puts alerts first: they are told whatever else is left out.
