@@ -136,7 +136,7 @@ func TestJSONInput(t *testing.T) {
 		name, path, body string
 		want             complaint
 	}{
-		{"missing field", "/v1/match", `{}`, complaint{400, "/text is required"}},
+		{"missing field", "/v1/match", `{}`, complaint{400, "needs either text or fingerprints"}},
 		{"mistyped field", "/v1/match", `{"text":[` + quoted + `]}`, complaint{400, "/text must be of type string"}},
 		{"null field", "/v1/match", `{"text":null}`, complaint{400, "/text must be of type string"}},
 		{"unknown field", "/v1/match", `{"text":"a","fingerprint":` + quoted + `}`, complaint{400, "/fingerprint unknown field"}},

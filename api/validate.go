@@ -272,7 +272,7 @@ func misfits(e *openapi3.SchemaError) (names []string, text string) {
 func detail(e *openapi3.SchemaError) string {
 	s := e.Schema
 	switch e.SchemaField {
-	case "type":
+	case "type", "nullable": // null is a type, too
 		if s.Type != nil {
 			return "must be of type " + strings.Join(s.Type.Slice(), " or ")
 		}
