@@ -306,17 +306,11 @@ func (s *shelf) object(i int) ingest.Object {
 	return ingest.Object{Key: s.key(i), ETag: fmt.Sprint(i), Size: int64(len(s.objects[i]))}
 }
 
-func (s *shelf) List(ctx context.Context, prefix, after string) iter.Seq2[ingest.Object, error] {
+func (s *shelf) List(_ context.Context, prefix, after string) iter.Seq2[ingest.Object, error] {
 	return func(yield func(ingest.Object, error) bool) {
 		for i := range s.objects {
 			if s.key(i) <= after || !strings.HasPrefix(s.key(i), prefix) {
 				continue
-			}
-			select {
-			case <-s.step:
-			case <-ctx.Done():
-				yield(ingest.Object{}, ctx.Err())
-				return
 			}
 			if !yield(s.object(i), nil) {
 				return
@@ -334,10 +328,15 @@ func (s *shelf) find(key string) (int, error) {
 	return 0, ingest.ErrChanged
 }
 
-func (s *shelf) Open(_ context.Context, o ingest.Object) (io.ReadCloser, error) {
+func (s *shelf) Open(ctx context.Context, o ingest.Object) (io.ReadCloser, error) {
 	i, err := s.find(o.Key)
 	if err != nil {
 		return nil, err
+	}
+	select {
+	case <-s.step:
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	return io.NopCloser(strings.NewReader(s.objects[i])), nil
 }
