@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/sealprint/sealprint/fingerprint"
@@ -158,6 +161,44 @@ func TestLogIsJSON(t *testing.T) {
 	for _, line := range lines {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("not a record: %s", line)
+		}
+	}
+}
+
+// TestJournal: the admin key does not get into systemd's journal, which keeps it. The
+// server makes the key before it finds that it cannot listen.
+func TestJournal(t *testing.T) {
+	dir := t.TempDir()
+	for _, journal := range []bool{false, true} {
+		log, err := os.CreateTemp(dir, "log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		info, err := log.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stat := info.Sys().(*syscall.Stat_t)
+		inode := stat.Ino
+		if !journal { // the environment of a session, whose output has gone elsewhere since
+			inode++
+		}
+		t.Setenv("JOURNAL_STREAM", fmt.Sprintf("%d:%d", stat.Dev, inode))
+		data := filepath.Join(dir, fmt.Sprint("data ", journal))
+		if code := run(t.Context(), []string{"serve", "--listen", "nowhere", "--data", data}, nil, io.Discard, log); code == exitOK {
+			t.Fatal("the server listens nowhere")
+		}
+		key, err := os.ReadFile(filepath.Join(data, "admin.key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := os.ReadFile(log.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(content, bytes.TrimSpace(key)) == journal || !bytes.Contains(content, []byte("admin.key")) {
+			t.Errorf("the journal %v:\n%s", journal, content)
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -319,8 +320,28 @@ func (d *data) adminKey(ctx context.Context, errOut io.Writer) error {
 	if err := syncFolder(d.dir); err != nil {
 		return err
 	}
+	if intoJournal(errOut) {
+		fmt.Fprintf(errOut, "admin API key, kept in %s\n", path)
+		return nil
+	}
 	fmt.Fprintf(errOut, "admin API key, shown once and kept in %s: %s", path, content)
 	return nil
+}
+
+// intoJournal reports whether what is written to w is kept by systemd's journal, where
+// others may read it: JOURNAL_STREAM names the device and inode of the stream that
+// leads there (systemd.exec(5)).
+func intoJournal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
 }
 
 // writeSecret writes a file that only its owner reads, all of it or nothing.
