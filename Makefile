@@ -7,19 +7,28 @@ SHELL := /bin/bash
 VERSITYGW_VERSION := v1.8.0
 NATS_SERVER_VERSION := v2.15.2
 STATICCHECK_VERSION := v0.8.2
+NFPM_VERSION := v2.45.2
 
 # Debian packages. The race detector is what needs a C compiler; the product itself is built without one.
 OCR_PACKAGES := tesseract-ocr tesseract-ocr-eng tesseract-ocr-urd
 RUN_PACKAGES := ca-certificates curl $(OCR_PACKAGES)
-TEST_PACKAGES := ca-certificates curl python3 gcc libc6-dev $(OCR_PACKAGES) libreoffice-writer libreoffice-calc libreoffice-impress
+TEST_PACKAGES := ca-certificates curl python3 gcc libc6-dev systemd $(OCR_PACKAGES) libreoffice-writer libreoffice-calc libreoffice-impress
 EVAL_PACKAGES := $(TEST_PACKAGES) poppler-utils fonts-noto-core
 
 TOOLS := $(CURDIR)/.tools
 VERSITYGW := $(TOOLS)/versitygw
 NATS_SERVER := $(TOOLS)/nats-server
 STATICCHECK := $(TOOLS)/staticcheck
+NFPM := $(TOOLS)/nfpm
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMITTED = $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+# In the order of Debian 1.2.0~rc.1 (v1.2.0-rc.1) comes before 1.2.0, 1.2.0+5.gabcdef (v1.2.0-5-gabcdef) behind it, and
+# what has no version, by its time, before all that have.
+DEB_VERSION = $(shell echo '$(VERSION)' | sed -E 's/^v?([0-9]+\.)/\1/; t version; s/^/0~$(shell date -u -d @$(COMMITTED) +%Y%m%d%H%M)./; \
+	:version; s/-([0-9]+)-g/+\1.g/; s/-dirty$$/+dirty/; s/-/~/g')
+DEB_ARCH = $(shell go env GOARCH)
+DEB = bin/sealprint_$(DEB_VERSION)_$(DEB_ARCH).deb
 GO_DIRS := $(wildcard cmd fingerprint ingest api storage examples)
 FUZZTIME ?= 30s
 TEST_TIMEOUT ?= 30m
@@ -35,13 +44,21 @@ help: ## List the targets
 build: ## Build bin/sealprint
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sealprint ./cmd/sealprint
 
+.PHONY: deb
+deb: build $(NFPM) ## Build bin/sealprint_VERSION_ARCH.deb, for machines like this one
+	@rm -f bin/sealprint_*.deb
+	@mkdir -p bin/completion
+	@for shell in bash zsh fish; do bin/sealprint completion $$shell >bin/completion/sealprint.$$shell; done
+	SOURCE_DATE_EPOCH=$(COMMITTED) DEB_VERSION='$(DEB_VERSION)' DEB_ARCH=$(DEB_ARCH) $(NFPM) package --config deploy/nfpm.yaml --packager deb --target '$(DEB)'
+
 .PHONY: run
 run: run-packages build $(VERSITYGW) ## Start the server with sample documents on 127.0.0.1:8080
 	@exec deploy/sample/run.sh
 
 .PHONY: test
-test: test-packages lint $(VERSITYGW) $(NATS_SERVER) ## Lint, then run every test with the race detector
-	CGO_ENABLED=1 SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) SEALPRINT_TEST_NATS_SERVER=$(NATS_SERVER) go test -race -timeout $(TEST_TIMEOUT) ./...
+test: test-packages lint $(VERSITYGW) $(NATS_SERVER) deb ## Lint, then run every test with the race detector
+	CGO_ENABLED=1 SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) SEALPRINT_TEST_NATS_SERVER=$(NATS_SERVER) SEALPRINT_TEST_DEB='$(CURDIR)/$(DEB)' \
+		go test -race -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: lint
 lint: $(STATICCHECK) ## Check formatting, vet, staticcheck, go.mod and generated code
@@ -120,6 +137,10 @@ $(NATS_SERVER): $(TOOLS)/.nats-server-$(NATS_SERVER_VERSION)
 
 $(STATICCHECK): $(TOOLS)/.staticcheck-$(STATICCHECK_VERSION)
 	CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath -ldflags '-s -w' honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+	@touch $@
+
+$(NFPM): $(TOOLS)/.nfpm-$(NFPM_VERSION)
+	CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath -ldflags '-s -w' github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
 	@touch $@
 
 .PRECIOUS: $(TOOLS)/.%
