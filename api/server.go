@@ -216,7 +216,7 @@ func NewServer(c Config) (*Server, error) {
 		return nil, fmt.Errorf("read openapi.yaml: %w", err)
 	}
 	s := &Server{Config: c, spec: spec, callers: auth.Callers{Keys: c.Registry, Tokens: c.Tokens},
-		texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.NumCPU())),
+		texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
 		examining: semaphore.NewWeighted(atATime()), feeding: semaphore.NewWeighted(atATime()), postKey: c.Key.Derive("content of posts", 32), versionKey: c.Key.Derive("version of the index", 32)}
 	s.quotas = &quotas{limits: c.Quotas, alarm: s.alarmAbout, callers: map[string]*asker{}}
 	s.closing, s.close = context.WithCancel(context.Background())

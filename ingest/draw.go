@@ -72,7 +72,7 @@ func (s spooled) close() {
 
 func newDrawer() *drawer {
 	return &drawer{
-		room: semaphore.NewWeighted(MaxKeptBytes), wake: make(chan struct{}, 1), slot: make(chan struct{}, runtime.NumCPU()),
+		room: semaphore.NewWeighted(MaxKeptBytes), wake: make(chan struct{}, 1), slot: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		coming: map[storage.Ordinal]bool{}, kept: map[storage.Ordinal]kept{}, busy: map[storage.Ordinal]bool{}, later: map[storage.Ordinal]time.Time{},
 	}
 }

@@ -76,7 +76,7 @@ func TestExampleSettings(t *testing.T) {
 
 // settingNames lists the settings of a type and of those below it.
 func settingNames(of reflect.Type) (names []string) {
-	for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
+	for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice || of.Kind() == reflect.Map {
 		of = of.Elem()
 	}
 	if of.Kind() != reflect.Struct {

@@ -40,7 +40,7 @@ It needs a copy of the server's secret.key, and the programs that read scans and
 			if err != nil {
 				return err
 			}
-			pool := extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: runtime.NumCPU()})
+			pool := extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: runtime.GOMAXPROCS(0)})
 			defer pool.Close()
 			if _, missing := pool.OCR(); missing != "" {
 				fmt.Fprintf(c.err, "Pages that are pictures are not recognized: %s\n", missing)
@@ -101,7 +101,7 @@ func fingerprintAll(ctx context.Context, sources []string, key *fingerprint.Key,
 	defer fail(nil)
 	paths := make(chan string)
 	var wait sync.WaitGroup
-	for range runtime.NumCPU() {
+	for range runtime.GOMAXPROCS(0) {
 		wait.Go(func() {
 			for path := range paths {
 				if err := b.add(ctx, path); err != nil {

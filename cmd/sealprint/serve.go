@@ -98,7 +98,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 		return err
 	}
 
-	pool := extract.NewPool(extract.Options{Cache: cmp.Or(s.Cache, filepath.Join(s.Data, "cache")), Workers: runtime.NumCPU()})
+	pool := extract.NewPool(extract.Options{Cache: cmp.Or(s.Cache, filepath.Join(s.Data, "cache")), Workers: runtime.GOMAXPROCS(0)})
 	closers = append(closers, pool)
 	go func() {
 		if err := pool.Warm(); err != nil {
