@@ -39,7 +39,7 @@ func TestForeign(t *testing.T) {
 	text := prose(301, 200)
 	d := h.register("foreign-name.txt", text, field{"department", "foreign", ""}, field{"title", "Foreign title", ""})
 	job := read[Registration](h.json("POST", "/v1/registrations", `{"source":"shelf"}`).want(202))
-	h.eventually(func() bool { return read[Registration](h.get("/v1/registrations/" + job.ID).want(200)).State == "done" })
+	h.eventually(func() bool { return read[Registration](h.get("/v1/registrations/"+job.ID).want(200)).State == "done" })
 	release := read[Release](h.json("POST", "/v1/documents/"+d.ID+"/releases", `{"authority":"a","until":"2020-01-01T00:00:00Z"}`).want(201))
 	hook := read[NewWebhook](h.json("POST", "/v1/webhooks", `{"url":"https://example.org/","events":["alert.created"],"department":"foreign"}`).want(201))
 	key := read[NewKey](h.json("POST", "/v1/keys", `{"role":"analyst","department":"foreign"}`).want(201))

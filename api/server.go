@@ -205,6 +205,7 @@ type Server struct {
 	postKey            []byte
 	// Of versions of the index, for callers that do not see all departments:
 	versionKey []byte
+	drain      drain
 	closing    context.Context // ends event streams
 	close      context.CancelFunc
 }
@@ -311,6 +312,9 @@ func (s *Server) harden(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("Referrer-Policy", "no-referrer")
+		if s.drain.begun() {
+			h.Set("Connection", "close")
+		}
 		r := c.Request()
 		limit := int64(maxJSON)
 		if c.Path() == "/v1/posts" {

@@ -192,6 +192,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	case <-ctx.Done():
 	}
 	log.Info("stopping")
+	server.Drain()
 	server.Close()
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer cancel()

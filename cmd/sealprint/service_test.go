@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -404,4 +408,104 @@ func TestRecipes(t *testing.T) {
 	if strings.Count(out, answer.AlertIds[0]) != 5 || !strings.Contains(said, "500 taken, 5 with alerts, 0 refused") {
 		t.Errorf("%s%s", out, said)
 	}
+}
+
+// TestStopUnderLoad: a server that is asked to stop while it is asked much says so first, and
+// then fails nobody; what it acknowledged is there afterwards.
+func TestStopUnderLoad(t *testing.T) {
+	data, papers := filepath.Join(t.TempDir(), "data"), t.TempDir()
+	const documents = 8
+	files := map[string]string{}
+	for i := range documents {
+		files[fmt.Sprintf("%02d.txt", i)] = fingerprinttest.Prose(uint64(i), 3000)
+	}
+	write(t, papers, files)
+	s := startProcess(t, data)
+	if r := s.cli("register", papers, "--json"); r.code != exitOK {
+		t.Fatalf("%+v", r)
+	}
+	api, err := client.New(s.url, s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var turned atomic.Bool
+	var mu sync.Mutex
+	taken := map[string]client.PostAnswer{}
+	var load sync.WaitGroup
+	for worker := range 8 {
+		load.Go(func() {
+			for n := 0; !turned.Load(); n++ {
+				id := fmt.Sprint(worker, "/", n)
+				answer, err := once(t.Context(), api, client.Post{ID: id, Text: files[fmt.Sprintf("%02d.txt", n%documents)][100*worker : 100*worker+400]})
+				if err != nil {
+					t.Errorf("a post failed: %v", err)
+					return
+				}
+				mu.Lock()
+				taken[id] = *answer
+				mu.Unlock()
+			}
+		})
+	}
+	load.Go(func() { // a balancer
+		for asked := 0; ; asked++ {
+			r, err := http.Get(s.url + "/readyz")
+			if err != nil {
+				t.Errorf("the server was gone before it said that it stops: %v", err)
+				turned.Store(true)
+				return
+			}
+			r.Body.Close()
+			if r.StatusCode == http.StatusServiceUnavailable {
+				turned.Store(true)
+				return
+			}
+			if asked == 25 {
+				if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+					t.Error(err)
+				}
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	})
+	load.Wait()
+	code := <-s.done
+	s.cmd = nil
+	if code != exitOK {
+		t.Errorf("the server ended with %d: %s", code, s.log.String())
+	}
+	if len(taken) < 8 {
+		t.Fatalf("only %d posts were taken", len(taken))
+	}
+	again := startProcess(t, data)
+	if api, err = client.New(again.url, again.key); err != nil {
+		t.Fatal(err)
+	}
+	for id, before := range taken {
+		var worker, n int
+		if _, err := fmt.Sscanf(id, "%d/%d", &worker, &n); err != nil {
+			t.Fatal(err)
+		}
+		now, err := api.Post(t.Context(), client.Post{ID: id, Text: files[fmt.Sprintf("%02d.txt", n%documents)][100*worker : 100*worker+400]})
+		if err != nil || now.Verdict != "unauthorized" || !slices.Equal(now.AlertIds, before.AlertIds) {
+			t.Errorf("%s was %+v and is %+v, %v", id, before, now, err)
+		}
+	}
+}
+
+// once takes a post in without trying again.
+func once(ctx context.Context, api *client.Client, p client.Post) (answer *client.PostAnswer, err error) {
+	for r, err := range api.Posts(ctx, slices.Values([]client.Post{p})) {
+		switch {
+		case err != nil:
+			return nil, err
+		case r.Problem != nil:
+			return nil, r.Problem
+		}
+		answer = &r.PostAnswer
+	}
+	if answer == nil {
+		err = errors.New("no answer")
+	}
+	return answer, err
 }
