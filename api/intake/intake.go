@@ -286,11 +286,11 @@ func (d *draft) alert(w *waiting) []storage.AlertID {
 	var ids []storage.AlertID
 	linked := map[storage.AlertID]int{} // in d.linked
 	for _, f := range w.seen.Found {
-		regions := regionsOf(f.Match)
-		a := d.join(&f, regions, w)
-		if w.late && slices.Contains(w.seen.Alerts, a.ID) {
+		if w.late && d.alerted(w, &f) {
 			continue // found before
 		}
+		regions := regionsOf(f.Match)
+		a := d.join(&f, regions, w)
 		if i, counted := linked[a.ID]; counted { // in the text and in a picture
 			l := &d.linked[i]
 			l.Passages = append(l.Passages, passagesOf(f)...)
@@ -308,6 +308,14 @@ func (d *draft) alert(w *waiting) []storage.AlertID {
 		}
 	}
 	return ids
+}
+
+// alerted reports whether a post that was taken in before counts in an alert about the document
+// of a match. Meanwhile others may have come up that it would join as well.
+func (d *draft) alerted(w *waiting, f *Found) bool {
+	return slices.ContainsFunc(d.alerts, func(a *storage.Alert) bool {
+		return a.Document == f.Document.ID && slices.Contains(w.seen.Alerts, a.ID)
+	})
 }
 
 // join returns the alert that a match belongs to, brought up to date.

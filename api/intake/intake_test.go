@@ -185,6 +185,30 @@ func TestLate(t *testing.T) {
 	}
 }
 
+// TestLateAgain: a post that is found again for a document that it counts for stays where it
+// counts, although others have made an alert since that it would join.
+func TestLateAgain(t *testing.T) {
+	in, r := open(t)
+	in.take(t, seen("start", found("doc_a", "finance", 1, 0, 300)))
+	first := in.take(t, seen("p", found("doc_a", "finance", 1, 200, 500)))
+	in.take(t, seen("middle", found("doc_a", "finance", 1, 50, 350)))
+	in.take(t, seen("end", found("doc_a", "finance", 1, 100, 450)))
+	if len(first.Alerts) != 1 {
+		t.Fatalf("%v", first.Alerts)
+	}
+	if p, err := in.TakeLate(t.Context(), seen("p", found("doc_a", "finance", 1, 200, 500))); err != nil || !slices.Equal(p.Alerts, first.Alerts) {
+		t.Errorf("%v, then %v: %v", first.Alerts, p.Alerts, err)
+	}
+	alerts, err := r.AlertsOf(t.Context(), []storage.DocumentID{"doc_a"})
+	posts := 0
+	for _, a := range alerts {
+		posts += a.Posts
+	}
+	if err != nil || posts != 4 || len(alerts) != 2 {
+		t.Errorf("%d posts of 4 are counted, in %d alerts: %v", posts, len(alerts), err)
+	}
+}
+
 // TestUnion: regions joined in any order are the same, cover what they were made of and
 // stay few.
 func TestUnion(t *testing.T) {
