@@ -278,8 +278,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		status := c.Response().Status
 		took := time.Since(start)
 		s.metrics.request(c.Request().Method, route, status, took)
-		// That a caller went away is no failure of the server.
-		if status >= http.StatusInternalServerError && c.Request().Context().Err() == nil {
+		// That a caller went away is no failure of the server, nor that it is not ready.
+		if err != nil && status >= http.StatusInternalServerError && c.Request().Context().Err() == nil {
 			s.Log.Error("request failed", "request_id", id, "method", c.Request().Method, "route", route, "status", status, "duration_ms", took.Milliseconds(), "error", cause(err))
 		}
 		return nil

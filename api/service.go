@@ -33,7 +33,8 @@ func (s *Server) Ready(ctx context.Context, _ ReadyRequestObject) (ReadyResponse
 	if _, err := s.Pages.Stats(ctx); err != nil {
 		return Ready503TextResponse("the index of pages does not answer\n"), nil
 	}
-	if _, err := s.Registry.Stats(ctx); err != nil {
+	// Not what is in it: counting that may take seconds while nothing of it is in memory.
+	if _, err := s.Registry.Collection(ctx, storage.DefaultCollection); err != nil {
 		return Ready503TextResponse("the registry does not answer\n"), nil
 	}
 	r, err := body(ctx)
