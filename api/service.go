@@ -24,7 +24,7 @@ func (s *Server) Live(context.Context, LiveRequestObject) (LiveResponseObject, e
 // Ready implements GET /readyz: index and registry answer. What is missing and can
 // be done without is only told.
 func (s *Server) Ready(ctx context.Context, _ ReadyRequestObject) (ReadyResponseObject, error) {
-	if s.drain.asked(time.Now()) {
+	if s.drain.asked(time.Now()) || s.closing.Err() != nil {
 		return Ready503TextResponse("stopping\n"), nil
 	}
 	if _, err := s.Index.Stats(ctx); err != nil {
