@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
+	"github.com/sealprint/sealprint/ingest/source/sourcetest"
 	"github.com/sealprint/sealprint/storage/index"
 )
 
@@ -201,4 +203,120 @@ func TestJournal(t *testing.T) {
 			t.Errorf("the journal %v:\n%s", journal, content)
 		}
 	}
+}
+
+// TestSecretsNowhere: after work of every kind, failures among it, no secret and nothing that
+// was submitted stands in the log, in the metrics, or in what the machine shows of the
+// server's processes to everybody.
+func TestSecretsNowhere(t *testing.T) {
+	s3 := sourcetest.Start(t)
+	bucket := s3.Bucket(t, "records")
+	memo := fingerprinttest.Prose(1, 3000)
+	s3.Put(t, bucket, "memo.txt", memo)
+	s3.Put(t, bucket, "bad.pdf", "%PDF-1.4 nothing behind it")
+	config := settingsFile(t, s3.Endpoint, sourcetest.SecretKey)
+	data := filepath.Join(t.TempDir(), "data")
+	s := startProcess(t, data, "--config", config)
+	secret, err := os.ReadFile(filepath.Join(data, "secret.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string]string{
+		"the S3 secret": sourcetest.SecretKey, "the secret key": strings.TrimSpace(strings.TrimPrefix(string(secret), "sealprint-key-1:")),
+		"a registered text": memo[200:240], "what was looked up": "palimpsest of a zeppelin",
+	}
+	s.cli("register", "s3://records")
+	secrets["a new key"] = made[struct{ Key string }](t, s.cli("key", "create", "--role", "registrar", "--department", "cabinet", "--json")).Key
+	hook := made[struct{ Secret string }](t, s.cli("webhook", "create", "https://example.org/hook", "--event", "alert.created", "--json"))
+	secrets["a webhook's secret"] = strings.TrimPrefix(hook.Secret, "whsec_")
+	s.cli("match", "--text", "the palimpsest of a zeppelin")
+	s.cli("match", "--text", memo[100:600])
+	for _, path := range []string{"/v1/hooks/s3/records/" + secrets["a new key"], "/v1/hooks/s3/none/" + secrets["a new key"], "/v1/match?x=palimpsest%20of%20a%20zeppelin"} {
+		for _, body := range []string{`{"Records":[]}`, `{"palimpsest of a zeppelin":1}`, `nonsense`} {
+			r, err := http.Post(s.url+path, "application/json", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Body.Close()
+		}
+	}
+	s3.Stop()
+	s.cli("register", "s3://records") // fails
+
+	shown := map[string]string{"the log": strings.Replace(s.log.String(), s.key, "", 1)} // it is shown once
+	secrets["the admin key"] = s.key
+	for _, path := range []string{"/metrics", "/readyz?verbose"} {
+		r, err := http.Get(s.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown[path] = string(content)
+	}
+	children := 0
+	for pid := range family(t, s.cmd.Process.Pid) {
+		for _, name := range []string{"cmdline", "environ"} {
+			if name == "environ" && pid == s.cmd.Process.Pid {
+				continue // is what the test was started with
+			}
+			content, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+			if err != nil {
+				continue // it has ended
+			}
+			shown[fmt.Sprintf("%s of process %d", name, pid)] = string(content)
+			children++
+		}
+	}
+	if children < 3 {
+		t.Errorf("only %d files of processes were read", children)
+	}
+	for what, secret := range secrets {
+		if len(secret) < 10 {
+			t.Fatalf("%s is %q", what, secret)
+		}
+		for where, content := range shown {
+			if strings.Contains(content, secret) {
+				t.Errorf("%s holds %s", where, what)
+			}
+		}
+	}
+}
+
+// family is a process and all that it started, and what these started.
+func family(t *testing.T, root int) map[int]bool {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parents := map[int]int{}
+	for _, e := range entries {
+		var pid, parent int
+		var state string
+		content, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		_, behind, _ := strings.Cut(string(content), ") ") // names of programs may hold anything
+		if _, err := fmt.Sscanf(e.Name(), "%d", &pid); err != nil {
+			continue
+		}
+		if _, err := fmt.Sscanf(behind, "%s %d", &state, &parent); err == nil {
+			parents[pid] = parent
+		}
+	}
+	all := map[int]bool{root: true}
+	for grown := true; grown; {
+		grown = false
+		for pid, parent := range parents {
+			if all[parent] && !all[pid] {
+				all[pid], grown = true, true
+			}
+		}
+	}
+	return all
 }
