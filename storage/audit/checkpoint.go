@@ -79,11 +79,15 @@ func (k keys) parse(text string) (Checkpoint, error) {
 // A head is two places of this many bytes, each with a checkpoint and spaces behind it.
 const placeBytes = 512
 
+// filler ends a place that is longer than its checkpoint. It is no space: who looks for text in
+// the data folder finds runs of them in any text.
+const filler = '~'
+
 // place is a checkpoint as it stands in the head.
 func (c Checkpoint) place() []byte {
 	b := []byte(c.text)
 	for len(b) < placeBytes-1 {
-		b = append(b, ' ')
+		b = append(b, filler)
 	}
 	return append(b, '\n')
 }
@@ -95,7 +99,7 @@ func (k keys) parseHead(b []byte) (head Checkpoint, wrong int, err error) {
 		return head, 2, fmt.Errorf("head: %d bytes, need %d", len(b), 2*placeBytes)
 	}
 	for _, place := range [][]byte{b[:placeBytes], b[placeBytes:]} {
-		text := strings.TrimRight(string(place[:placeBytes-1]), " ")
+		text := strings.TrimRight(string(place[:placeBytes-1]), string(filler))
 		c, failed := k.parse(text)
 		if failed == nil && string(c.place()) != string(place) {
 			failed = errCheckpoint
