@@ -76,7 +76,7 @@ func (k keys) parse(text string) (Checkpoint, error) {
 	return Checkpoint{Sequence: sequence, Code: fields[3], Time: at, text: text}, nil
 }
 
-// A head is two places of this many bytes, each with a checkpoint and spaces behind it.
+// A head is two places of this many bytes, each with a checkpoint and fillers behind it.
 const placeBytes = 512
 
 // filler ends a place that is longer than its checkpoint. It is no space: who looks for text in

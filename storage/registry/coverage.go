@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sealprint/sealprint/storage"
@@ -75,7 +74,10 @@ func (r *Registry) Gaps(ctx context.Context, scope storage.Scope, filter storage
 // following is what follows all that begins with a prefix, in the order of bytes; empty if
 // nothing does.
 func following(prefix string) string {
-	b := []byte(strings.TrimRight(prefix, "\xff"))
+	b := []byte(prefix)
+	for len(b) > 0 && b[len(b)-1] == 0xff {
+		b = b[:len(b)-1]
+	}
 	if len(b) == 0 {
 		return ""
 	}
