@@ -11,11 +11,12 @@ import (
 	"github.com/sealprint/sealprint/storage"
 )
 
-// What a document takes where too few are registered to tell: the means of the sample of
-// government papers that docs/benchmarks.md measures.
+// What a document takes where too few are registered to tell. It is a guess: a paper of
+// twenty pages, each with 4 KB of fingerprints, layout and what is said about it, some of
+// which are scans.
 const (
-	usualBytes = 40_000 // of indexes and registry
-	usualPace  = 10.0   // documents a second
+	usualBytes = 80_000 // of indexes and registry
+	usualPace  = 5.0    // documents a second
 	// enoughToTell is how many documents are.
 	enoughToTell = 100
 	// estimateStep is how often the progress of an estimate is stored, in objects.
