@@ -119,7 +119,7 @@ func spoiled(s *openapi3.Schema, value any) (all []any) {
 	return all
 }
 
-var requests = flag.Int("requests", 3000, "how many malformed requests are made")
+var requests = flag.Int("requests", 1000, "how many malformed requests are made")
 
 // TestMalformed: of many requests, each of which breaks the specification in one
 // place, none is taken and none is a failure of the server. They are made from the
