@@ -3,16 +3,9 @@ package jetstream_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +20,7 @@ import (
 
 	"github.com/sealprint/sealprint/api/jetstream"
 	"github.com/sealprint/sealprint/api/jetstream/natstest"
+	"github.com/sealprint/sealprint/storage/servertest"
 )
 
 // child makes the test binary a consumer that ends over certain posts. It holds the URL of
@@ -477,7 +471,7 @@ func TestCredentials(t *testing.T) {
 		}`
 	)
 	dir := t.TempDir()
-	ca, certificate, key := certificates(t, dir)
+	certificate, key := servertest.Certificate(t)
 	nkey := filepath.Join(dir, "nkey")
 	if err := os.WriteFile(nkey, []byte(seed), 0o600); err != nil {
 		t.Fatal(err)
@@ -495,9 +489,9 @@ func TestCredentials(t *testing.T) {
 		"user, by TLS": {
 			fmt.Sprintf("authorization: {users: [%s, {user: sealprint, password: %s, %s}]}\ntls: {cert_file: %q, key_file: %q}", admin, secret, least, certificate, key),
 			func(o *nats.Options) error {
-				return errors.Join(nats.UserInfo("admin", "admin")(o), nats.RootCAs(ca)(o))
+				return errors.Join(nats.UserInfo("admin", "admin")(o), nats.RootCAs(certificate)(o))
 			},
-			func(o *jetstream.Options) { o.User, o.Password, o.CAFile = "sealprint", secret, ca },
+			func(o *jetstream.Options) { o.User, o.Password, o.CAFile = "sealprint", secret, certificate },
 		},
 		"creds file": {string(operator), nats.UserCredentials("testdata/user.creds"), func(o *jetstream.Options) { o.CredsFile = "testdata/user.creds" }},
 		"nkey": {
@@ -539,34 +533,6 @@ func TestCredentials(t *testing.T) {
 			}
 		})
 	}
-}
-
-// certificates makes an authority and a certificate of 127.0.0.1.
-func certificates(t *testing.T, dir string) (ca, certificate, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, key = filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem")
-	for path, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certificate, certificate, key
 }
 
 // TestOptions: what cannot work is said at once.
