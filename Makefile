@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 VERSITYGW_VERSION := v1.8.0
 NATS_SERVER_VERSION := v2.15.2
+MAILPIT_VERSION := v1.33.1
 STATICCHECK_VERSION := v0.8.2
 NFPM_VERSION := v2.45.2
 
@@ -18,6 +19,7 @@ EVAL_PACKAGES := $(TEST_PACKAGES) poppler-utils fonts-noto-core
 TOOLS := $(CURDIR)/.tools
 VERSITYGW := $(TOOLS)/versitygw
 NATS_SERVER := $(TOOLS)/nats-server
+MAILPIT := $(TOOLS)/mailpit
 STATICCHECK := $(TOOLS)/staticcheck
 NFPM := $(TOOLS)/nfpm
 
@@ -56,9 +58,9 @@ run: run-packages build $(VERSITYGW) ## Start the server with sample documents o
 	@exec deploy/sample/run.sh
 
 .PHONY: test
-test: test-packages lint $(VERSITYGW) $(NATS_SERVER) deb ## Lint, then run every test with the race detector
-	CGO_ENABLED=1 SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) SEALPRINT_TEST_NATS_SERVER=$(NATS_SERVER) SEALPRINT_TEST_DEB='$(CURDIR)/$(DEB)' \
-		go test -race -timeout $(TEST_TIMEOUT) ./...
+test: test-packages lint $(VERSITYGW) $(NATS_SERVER) $(MAILPIT) deb ## Lint, then run every test with the race detector
+	CGO_ENABLED=1 SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) SEALPRINT_TEST_NATS_SERVER=$(NATS_SERVER) SEALPRINT_TEST_MAILPIT=$(MAILPIT) \
+		SEALPRINT_TEST_DEB='$(CURDIR)/$(DEB)' go test -race -timeout $(TEST_TIMEOUT) ./...
 
 .PHONY: lint
 lint: $(STATICCHECK) ## Check formatting, vet, staticcheck, go.mod and generated code
@@ -133,6 +135,10 @@ $(VERSITYGW): $(TOOLS)/.versitygw-$(VERSITYGW_VERSION)
 
 $(NATS_SERVER): $(TOOLS)/.nats-server-$(NATS_SERVER_VERSION)
 	CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath -ldflags '-s -w' github.com/nats-io/nats-server/v2@$(NATS_SERVER_VERSION)
+	@touch $@
+
+$(MAILPIT): $(TOOLS)/.mailpit-$(MAILPIT_VERSION)
+	CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath -ldflags '-s -w' github.com/axllent/mailpit@$(MAILPIT_VERSION)
 	@touch $@
 
 $(STATICCHECK): $(TOOLS)/.staticcheck-$(STATICCHECK_VERSION)

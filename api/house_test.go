@@ -30,6 +30,7 @@ import (
 
 	"github.com/sealprint/sealprint/api/auth"
 	"github.com/sealprint/sealprint/api/intake"
+	"github.com/sealprint/sealprint/api/webhook"
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/match"
 	"github.com/sealprint/sealprint/fingerprint/page"
@@ -143,11 +144,16 @@ func newHouse(t testing.TB, o options) *house {
 		t.Fatal(err)
 	}
 	closing("audit log", h.audit)
+	mailer, err := webhook.NewMailer(webhook.MailConfig{Address: "127.0.0.1:1", From: "alerts@example.org"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hooks := webhook.New(h.registry, webhook.Options{Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Mail: mailer})
 	if h.server, err = NewServer(Config{
 		Matcher: matcher, Index: ix, Pages: h.pages, Registry: h.registry, Log: log,
 		Tokens: o.tokens, Quotas: o.quotas, Ingest: &ingestion{registrar, jobs, o.limit}, Key: key, Intake: h.intake, Audit: h.audit, KeepGrams: true, Webhooks: h.registry, Wake: func() {},
-		WebhookNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		Upkeep:          &upkeep{source: backup.Source{Index: h.index, Pages: h.pages, Registry: h.registry, Key: key, Folder: dir}, fail: o.fail},
+		CheckWebhook: hooks.CheckURL,
+		Upkeep:       &upkeep{source: backup.Source{Index: h.index, Pages: h.pages, Registry: h.registry, Key: key, Folder: dir}, fail: o.fail},
 	}); err != nil {
 		t.Fatal(err)
 	}

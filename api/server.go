@@ -15,7 +15,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -175,9 +174,9 @@ type Config struct {
 	// registered later.
 	KeepGrams bool
 	Webhooks  storage.Webhooks
-	// WebhookNetworks are those that webhooks may reach although they are not public.
-	WebhookNetworks []netip.Prefix
-	Wake            func() // whoever delivers events
+	// CheckWebhook reports whether a webhook may have an address, in words for whoever subscribes.
+	CheckWebhook func(url string) error
+	Wake         func() // whoever delivers events
 	// Feeding reports whether posts are being taken from JetStream; nil if they are not meant
 	// to be.
 	Feeding func() bool

@@ -33,7 +33,7 @@ func (s *Server) CreateWebhook(ctx context.Context, request CreateWebhookRequest
 	b, caller := request.Body, auth.From(ctx)
 	w := storage.Webhook{
 		ID: storage.WebhookID(storage.NewID("whk")), URL: b.URL, Events: eventTypes(b.Events), Department: cmp.Or(b.Department, caller.Department()),
-		Secret: webhook.NewSecret(), CreatedAt: time.Now().UTC().Truncate(time.Microsecond), CreatedBy: caller.ID,
+		CreatedAt: time.Now().UTC().Truncate(time.Microsecond), CreatedBy: caller.ID,
 	}
 	w.UpdatedAt = w.CreatedAt
 	switch {
@@ -42,8 +42,11 @@ func (s *Server) CreateWebhook(ctx context.Context, request CreateWebhookRequest
 	case w.Department != "" && !scope(ctx).Covers(w.Department):
 		return nil, auth.ErrForbidden
 	}
-	if err := webhook.CheckURL(w.URL, s.WebhookNetworks); err != nil {
+	if err := s.CheckWebhook(w.URL); err != nil {
 		return nil, fieldError("/url", err.Error())
+	}
+	if !webhook.ByMail(w.URL) {
+		w.Secret = webhook.NewSecret()
 	}
 	if err := s.Webhooks.AddWebhook(ctx, w); err != nil {
 		return nil, err
@@ -65,11 +68,14 @@ func (s *Server) GetWebhook(ctx context.Context, request GetWebhookRequestObject
 func (s *Server) PatchWebhook(ctx context.Context, request PatchWebhookRequestObject) (PatchWebhookResponseObject, error) {
 	b := request.Body
 	if b.URL != "" {
-		if err := webhook.CheckURL(b.URL, s.WebhookNetworks); err != nil {
+		if err := s.CheckWebhook(b.URL); err != nil {
 			return nil, fieldError("/url", err.Error())
 		}
 	}
-	w, err := s.changeWebhook(ctx, request.ID, func(w *storage.Webhook) {
+	w, err := s.changeWebhook(ctx, request.ID, func(w *storage.Webhook) error {
+		if b.URL != "" && webhook.ByMail(b.URL) != webhook.ByMail(w.URL) {
+			return fieldError("/url", "one for mails and one that is not do not become each other: make another subscription")
+		}
 		w.URL = cmp.Or(b.URL, w.URL)
 		if b.Events != nil {
 			w.Events = eventTypes(b.Events)
@@ -79,6 +85,7 @@ func (s *Server) PatchWebhook(ctx context.Context, request PatchWebhookRequestOb
 				w.Disabled = ""
 			}
 		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -96,9 +103,13 @@ func (s *Server) DeleteWebhook(ctx context.Context, request DeleteWebhookRequest
 
 // RotateWebhook implements POST /v1/webhooks/{id}/rotate.
 func (s *Server) RotateWebhook(ctx context.Context, request RotateWebhookRequestObject) (RotateWebhookResponseObject, error) {
-	w, err := s.changeWebhook(ctx, request.ID, func(w *storage.Webhook) {
+	w, err := s.changeWebhook(ctx, request.ID, func(w *storage.Webhook) error {
+		if webhook.ByMail(w.URL) {
+			return fieldError("id", "has no secret: mails are not signed with one")
+		}
 		w.Previous, w.PreviousUntil = w.Secret, time.Now().UTC().Add(secretOverlap)
 		w.Secret = webhook.NewSecret()
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -106,12 +117,14 @@ func (s *Server) RotateWebhook(ctx context.Context, request RotateWebhookRequest
 	return RotateWebhook200JSONResponse(withSecret(w)), nil
 }
 
-func (s *Server) changeWebhook(ctx context.Context, id string, change func(*storage.Webhook)) (storage.Webhook, error) {
+func (s *Server) changeWebhook(ctx context.Context, id string, change func(*storage.Webhook) error) (storage.Webhook, error) {
 	w, err := s.Webhooks.Webhook(ctx, scope(ctx), storage.WebhookID(id))
 	if err != nil {
 		return w, err
 	}
-	change(&w)
+	if err := change(&w); err != nil {
+		return w, err
+	}
 	w.UpdatedAt = time.Now().UTC()
 	if err := s.Webhooks.UpdateWebhook(ctx, scope(ctx), w); err != nil {
 		return w, err
@@ -189,10 +202,14 @@ func toWebhook(w storage.Webhook) Webhook {
 
 func withSecret(w storage.Webhook) NewWebhook {
 	plain := toWebhook(w)
-	return NewWebhook{
+	out := NewWebhook{
 		ID: plain.ID, URL: plain.URL, Events: plain.Events, Department: plain.Department, Paused: plain.Paused, Disabled: plain.Disabled,
-		CreatedAt: plain.CreatedAt, Secret: webhook.EncodeSecret(w.Secret),
+		CreatedAt: plain.CreatedAt,
 	}
+	if len(w.Secret) > 0 {
+		out.Secret = webhook.EncodeSecret(w.Secret)
+	}
+	return out
 }
 
 // Attempted counts an attempt of a webhook.

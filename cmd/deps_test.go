@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 	"api/jetstream":               {},
 	"api/jetstream/natstest":      {"storage/servertest"},
 	"api/webhook":                 {"storage"},
+	"api/webhook/mailtest":        {"storage/servertest"},
 }
 
 // modules are the libraries that the product is built of, each where it may be
@@ -68,6 +69,7 @@ var modules = map[string][]string{
 	"github.com/standard-webhooks/standard-webhooks/libraries": {"api/webhook", "api/client"},                   // signatures
 	"github.com/richardlehane/mscfb":                           {"ingest/extract"},                              // OLE2
 	"github.com/tetratelabs/wazero":                            {"ingest/extract"},                              // the machine of PDFium
+	"github.com/wneessen/go-mail":                              {"api/webhook"},                                 // mail, SMTP
 	"github.com/xuri/excelize/v2":                              {"ingest/extract"},                              // spreadsheets
 	"go.yaml.in/yaml/v3":                                       {"cmd/sealprint"},                               // the settings
 	"golang.org/x/image":                                       {"ingest/extract", "fingerprint/page/pagetest"}, // TIFF, WebP, BMP; a font

@@ -42,12 +42,12 @@ type Webhook struct {
 	Events     []EventType // ascending
 	Department string      // and everything below it; empty: all
 	// Secret signs deliveries; Previous does, too, until PreviousUntil, so that receivers
-	// can change over. Both are encrypted at rest.
+	// can change over. Both are encrypted at rest, and empty if deliveries are not signed.
 	Secret, Previous []byte
 	PreviousUntil    time.Time
 	Paused           bool
-	// Disabled says why nothing is sent any more: the receiver answered 410, or nothing but
-	// failures for too long. Empty while it holds.
+	// Disabled says why nothing is sent any more: the receiver is gone, or nothing but failures
+	// for too long. Empty while it holds.
 	Disabled string
 	// FailingSince is the first failure since anything was delivered, or since the last
 	// update; zero if there was none. The registry keeps it, by the attempts.
@@ -97,7 +97,7 @@ type Attempt struct {
 	Number  int // from 1
 	At      time.Time
 	Took    time.Duration
-	Status  int    // of HTTP; 0 if there was no answer
+	Status  int    // of HTTP or SMTP; 0 if there was no answer
 	Error   string // in words of ours; empty if it was delivered
 }
 

@@ -563,7 +563,7 @@ type Attempt struct {
 	EventID string `json:"event_id"`
 	Number  int    `json:"number"`
 
-	// Status Of HTTP, if there was an answer.
+	// Status Of HTTP or SMTP, if there was an answer.
 	Status int     `json:"status,omitempty,omitzero"`
 	TookMs float64 `json:"took_ms"`
 }
@@ -1130,8 +1130,10 @@ type NewWebhook struct {
 	Events   []string `json:"events"`
 	ID       string   `json:"id"`
 	Paused   bool     `json:"paused"`
-	Secret   string   `json:"secret"`
-	URL      string   `json:"url"`
+
+	// Secret Signs deliveries; absent if they are mails.
+	Secret string `json:"secret,omitempty,omitzero"`
+	URL    string `json:"url"`
 }
 
 // Noticed defines model for Noticed.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -25,19 +26,24 @@ const maxAnswer = 64 << 10
 // answer is what came of an attempt.
 type answer struct {
 	took    time.Duration
-	status  int           // 0: none
+	status  int           // of HTTP or SMTP; 0: none
 	failure string        // in words of ours, without anything that the receiver said; empty: success
 	later   time.Duration // that the receiver asks for
+	gone    bool          // there is no such receiver any more
 }
 
 // attempt sends an event once.
 func (d *Deliverer) attempt(ctx context.Context, w *storage.Webhook, e storage.Event, at time.Time) answer {
 	ctx, cancel := context.WithTimeout(ctx, d.timing.attempt)
 	defer cancel()
-	a, err := d.send(ctx, w, e, at)
+	send := d.post
+	if ByMail(w.URL) {
+		send = d.mail.send
+	}
+	a, err := send(ctx, w, e, at)
 	if err != nil {
 		a.failure = explain(err)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			a.failure = fmt.Sprintf("timed out after %v", d.timing.attempt)
 		}
 	}
@@ -45,7 +51,8 @@ func (d *Deliverer) attempt(ctx context.Context, w *storage.Webhook, e storage.E
 	return a
 }
 
-func (d *Deliverer) send(ctx context.Context, w *storage.Webhook, e storage.Event, at time.Time) (answer, error) {
+// post sends an event by HTTP.
+func (d *Deliverer) post(ctx context.Context, w *storage.Webhook, e storage.Event, at time.Time) (answer, error) {
 	body, err := encode(e)
 	if err != nil {
 		return answer{}, err
@@ -68,7 +75,7 @@ func (d *Deliverer) send(ctx context.Context, w *storage.Webhook, e storage.Even
 	}
 	defer response.Body.Close()
 	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer) // the status has said it all
-	a := answer{status: response.StatusCode}
+	a := answer{status: response.StatusCode, gone: response.StatusCode == http.StatusGone}
 	switch {
 	case a.status >= 200 && a.status < 300:
 		return a, nil
@@ -94,16 +101,24 @@ func retryAfter(header string, now time.Time) time.Duration {
 	return 0
 }
 
+// told is an error in words of ours.
+type told string
+
+func (t told) Error() string { return string(t) }
+
 // explain says in words of ours why there was no answer. Errors of the libraries name
 // addresses inside the network, and quote what a server said.
 func explain(err error) string {
 	var (
+		ours        told
 		name        *net.DNSError
 		certificate *tls.CertificateVerificationError
 		record      tls.RecordHeaderError
 		alert       tls.AlertError
 	)
 	switch {
+	case errors.As(err, &ours):
+		return string(ours)
 	case errors.Is(err, ssrf.ErrProhibitedIP):
 		return notAllowed
 	case errors.As(err, &name):

@@ -58,10 +58,10 @@ func newTransport(guard *ssrf.Guardian) *http.Transport {
 	}
 }
 
-// CheckURL reports whether a webhook may have an address, in words for whoever subscribes.
+// checkURL reports whether a webhook may have an address of HTTP, in words for whoever subscribes.
 // Names are not resolved: what they resolve to is judged at every delivery. A name may be
 // spoken to by plain HTTP if there are allowed networks, in which it then has to be.
-func CheckURL(raw string, allowed []netip.Prefix) error {
+func checkURL(raw string, allowed []netip.Prefix) error {
 	if len(raw) > maxURL {
 		return fmt.Errorf("address of webhook: longer than %d bytes", maxURL)
 	}
@@ -72,7 +72,7 @@ func CheckURL(raw string, allowed []netip.Prefix) error {
 	port, err := strconv.ParseUint(u.Port(), 10, 16)
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http":
-		return errors.New("address of webhook: need https://host or, in allowed networks, http://host")
+		return errors.New("address of webhook: need https://host, mailto:user@host or, in allowed networks, http://host")
 	case u.Hostname() == "" || u.Opaque != "":
 		return errors.New("address of webhook: no host")
 	case u.Port() != "" && (err != nil || port == 0):

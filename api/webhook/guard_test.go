@@ -176,7 +176,7 @@ func TestCheckURL(t *testing.T) {
 			allowed []netip.Prefix
 			want    bool
 		}{{nil, want.none}, {allowed, want.some}} {
-			err := CheckURL(raw, test.allowed)
+			err := checkURL(raw, test.allowed)
 			if (err == nil) != test.want {
 				t.Errorf("%.60q with %v allowed: %v", raw, test.allowed, err)
 			}

@@ -1,14 +1,15 @@
 // Package webhook tells other systems what happened: it sends the events that wait in
 // the registry to the addresses that subscribed to them, as Standard Webhooks
-// (https://www.standardwebhooks.com) has it.
+// (https://www.standardwebhooks.com) has it, or by mail.
 //
 // # What is promised
 //
 // Every event is delivered at least once, or has failed as often as the schedule allows. An
 // attempt whose outcome was not noted, because the program ended, is made again; receivers
-// tell repetitions by the webhook-id header, which is the event's id over all attempts. What
-// happened to one alert is told in order: the next event waits until the one before it is
-// delivered or has failed. Events of different alerts overtake each other.
+// tell repetitions by the webhook-id header, which is the event's id over all attempts, or by
+// the Message-ID, which is made of it. What happened to one alert is told in order: the next
+// event waits until the one before it is delivered or has failed. Events of different alerts
+// overtake each other.
 //
 // # What is sent
 //
@@ -16,14 +17,18 @@
 // about. Nothing of what documents or posts say leaves the service this way; the receiver
 // asks for it with a key of its own. The signature, an HMAC-SHA256 with the webhook's
 // secret, is over the id, the time of the attempt and the body. While a secret is being
-// changed there are two signatures.
+// changed there are two signatures. A mail says as much, in plain text, in English and in
+// Urdu. Nothing is signed with a secret then: who wrote it is for the mail servers to tell.
 //
 // # What counts
 //
 // A status of 2xx is success, everything else is failure: redirects, too, which are not
 // followed. After a failure the delivery is due again by the schedule of the specification,
 // which spans three days, or later if the receiver asks for that. A receiver that answers
-// 410, or nothing but failures for five days, is disabled.
+// 410, or nothing but failures for five days, is disabled. Of mail, what the SMTP server took
+// is success; what becomes of it then, nobody tells this service. That there is no such
+// mailbox (5.1.1) is what 410 is. Whatever else the server refuses, for good or for a while,
+// is a failure like others: mail servers say "for good" of what their operators repair.
 //
 // # Where it may be sent
 //
@@ -32,7 +37,8 @@
 // resolved and before the first packet: it has to be public and spoken to by TLS, or
 // lie in a network that the operator allowed. What a name resolved to before, at the
 // time of the subscription or in a check, does not matter. Proxies of the environment are not
-// used, since they would resolve names where nobody judges.
+// used, since they would resolve names where nobody judges. Mail goes to one server, which the
+// operator chose, and for domains that the operator allowed.
 package webhook
 
 import (
@@ -71,6 +77,8 @@ type Options struct {
 	// Allowed are networks that are not public and may be delivered to nevertheless, by plain
 	// HTTP, too.
 	Allowed []netip.Prefix
+	// Mail sends to addresses of mail; without one there are none.
+	Mail *Mailer
 	// Observe, if there is one, is told every attempt after it was noted. It is called from
 	// several goroutines.
 	Observe func(Result)
@@ -110,7 +118,9 @@ var standard = timing{
 // Deliverer sends what is due. Make one with [New]; there is one for a registry.
 type Deliverer struct {
 	store   Store
+	allowed []netip.Prefix
 	client  *http.Client
+	mail    *Mailer // nil: none is sent
 	observe func(Result)
 	log     *slog.Logger
 	timing  timing
@@ -119,7 +129,9 @@ type Deliverer struct {
 
 // New makes a deliverer of what waits in a store.
 func New(store Store, o Options) *Deliverer {
-	d := &Deliverer{store: store, client: newClient(o.Allowed), observe: o.Observe, log: o.Log, timing: standard, wake: make(chan struct{}, 1)}
+	d := &Deliverer{
+		store: store, allowed: o.Allowed, client: newClient(o.Allowed), mail: o.Mail, observe: o.Observe, log: o.Log, timing: standard, wake: make(chan struct{}, 1),
+	}
 	if d.observe == nil {
 		d.observe = func(Result) {}
 	}
@@ -127,6 +139,15 @@ func New(store Store, o Options) *Deliverer {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	return d
+}
+
+// CheckURL reports whether a webhook may have an address, in words for whoever subscribes.
+func (d *Deliverer) CheckURL(raw string) error {
+	if ByMail(raw) {
+		_, err := d.mail.recipient(raw)
+		return err
+	}
+	return checkURL(raw, d.allowed)
 }
 
 // Wake says that there are new events. It does not wait; without it they are found within a
@@ -301,7 +322,7 @@ func (d *Deliverer) decide(w *storage.Webhook, delivery storage.Delivery, a answ
 	}
 	switch {
 	case a.failure == "":
-	case a.status == http.StatusGone:
+	case a.gone:
 		r.Disabled = a.failure
 	case !w.FailingSince.IsZero() && now.Sub(w.FailingSince) >= d.timing.giveUp:
 		r.Disabled = "nothing but failures since " + w.FailingSince.UTC().Format(time.RFC3339)

@@ -20,6 +20,7 @@ import (
 	"github.com/sealprint/sealprint/api"
 	"github.com/sealprint/sealprint/api/auth"
 	"github.com/sealprint/sealprint/api/jetstream"
+	"github.com/sealprint/sealprint/api/webhook"
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/source"
 	"github.com/sealprint/sealprint/storage"
@@ -44,6 +45,20 @@ type settings struct {
 	OIDC *oidcConfig `yaml:"oidc"`
 	// JetStream is where posts come from beside the API.
 	JetStream *jetstreamConfig `yaml:"jetstream"`
+	// SMTP sends alerts by mail; without it nobody subscribes an address of mail.
+	SMTP *smtpConfig `yaml:"smtp"`
+}
+
+// smtpConfig is the server that mails are sent by. The password is read from a file.
+type smtpConfig struct {
+	Address      string   `yaml:"address"`
+	From         string   `yaml:"from"`
+	TLS          string   `yaml:"tls"`
+	User         string   `yaml:"user"`
+	PasswordFile string   `yaml:"password_file"`
+	CAFile       string   `yaml:"ca_file"`
+	Domains      []string `yaml:"domains"`
+	ConsoleURL   string   `yaml:"console_url"`
 }
 
 // jetstreamConfig is a stream of NATS that posts are taken from. What is secret is read
@@ -291,17 +306,36 @@ func (c *oidcConfig) open() (*auth.OIDC, error) {
 		}
 		config.Grants = append(config.Grants, auth.GroupGrant{Group: g.Group, Grant: auth.Grant{Role: auth.Role(g.Role), Department: department}})
 	}
-	if c.CAFile != "" {
-		content, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("ca_file: %w", err)
-		}
-		config.Roots = x509.NewCertPool()
-		if !config.Roots.AppendCertsFromPEM(content) {
-			return nil, errors.New("ca_file: holds no certificate in PEM")
-		}
+	var err error
+	if config.Roots, err = rootsFile(c.CAFile); err != nil {
+		return nil, err
 	}
 	return auth.NewOIDC(config)
+}
+
+// mailer prepares the configured SMTP server; nil if there is none.
+func (s *settings) mailer() (*webhook.Mailer, error) {
+	if s.SMTP == nil {
+		return nil, nil
+	}
+	mailer, err := s.SMTP.open(s.WebhookAllow)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("smtp: %w", err)}
+	}
+	return mailer, nil
+}
+
+func (c *smtpConfig) open(allowed []netip.Prefix) (mailer *webhook.Mailer, err error) {
+	config := webhook.MailConfig{Address: c.Address, From: c.From, TLS: c.TLS, Allowed: allowed, User: c.User, Domains: c.Domains, ConsoleURL: c.ConsoleURL}
+	if c.PasswordFile != "" {
+		if config.Password, err = secretFile(c.PasswordFile, "password_file"); err != nil {
+			return nil, err
+		}
+	}
+	if config.Roots, err = rootsFile(c.CAFile); err != nil {
+		return nil, err
+	}
+	return webhook.NewMailer(config)
 }
 
 func (c *sourceConfig) open() (*source.S3, error) {
@@ -336,6 +370,23 @@ func (c *jetstreamConfig) open(folder string, observe func(string), log *slog.Lo
 		}
 	}
 	return jetstream.New(o)
+}
+
+// rootsFile reads certificates of a ca_file; nil, which are those of the system, if none is
+// set.
+func rootsFile(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(content) {
+		return nil, errors.New("ca_file: holds no certificate in PEM")
+	}
+	return roots, nil
 }
 
 func secretFile(path, setting string) (string, error) {

@@ -73,6 +73,10 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	if err != nil {
 		return err
 	}
+	mailer, err := s.mailer()
+	if err != nil {
+		return err
+	}
 	var server *api.Server
 	var feed *jetstream.Consumer
 	var feeding func() bool
@@ -116,7 +120,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	// What is stopped last is started first: posts make alerts as long as anything finds
 	// documents in them.
 	hooks := webhook.New(store.registry, webhook.Options{
-		Allowed: s.WebhookAllow, Log: log, Observe: func(r webhook.Result) { server.Attempted(r) },
+		Allowed: s.WebhookAllow, Mail: mailer, Log: log, Observe: func(r webhook.Result) { server.Attempted(r) },
 	})
 	posts := intake.New(store.registry, hooks.Wake)
 	closers = append(closers, posts)
@@ -148,7 +152,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 		Key: store.key, Matcher: matcher, Index: store.index, Pages: store.pages, Registry: store.registry, Audit: store.audit,
 		Ingest: &ingestion{registrar, jobs, pool, store.key, s.Data}, Upkeep: store, Log: log,
 		Quotas: s.quotas(), Intake: posts, KeepGrams: s.Retention.Fingerprints > 0,
-		Webhooks: store.registry, WebhookNetworks: s.WebhookAllow, Wake: hooks.Wake, Tokens: tokens, Feeding: feeding,
+		Webhooks: store.registry, CheckWebhook: hooks.CheckURL, Wake: hooks.Wake, Tokens: tokens, Feeding: feeding,
 	}); err != nil {
 		return err
 	}

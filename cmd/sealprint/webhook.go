@@ -18,14 +18,14 @@ func webhookCommand(c console) *cobra.Command {
 		webhookRotate(c), webhookTest(c), webhookReplay(c), webhookAttempts(c))
 }
 
-// withSecret is a subscription whose secret is told.
-func withSecret(w *client.NewWebhook) string { return w.ID + "\n" + w.Secret }
+// withSecret is a subscription whose secret is told, if it has one.
+func withSecret(w *client.NewWebhook) string { return strings.TrimSpace(w.ID + "\n" + w.Secret) }
 
 func webhookCreate(c console) *cobra.Command {
 	var department string
 	var events []string
 	return action[*client.NewWebhook]{
-		use: "create URL", short: "Subscribe; the secret that signs deliveries is printed once", arguments: cobra.ExactArgs(1),
+		use: "create URL", short: "Subscribe an address, https://… or mailto:…; the secret that signs deliveries is printed once", arguments: cobra.ExactArgs(1),
 		flags: func(f *pflag.FlagSet) {
 			f.StringVar(&department, "department", "", "only this department and those below it")
 			f.StringSliceVar(&events, "event", []string{"alert.created", "alert.updated"}, "alert.created, alert.updated, document.registered, document.failed")

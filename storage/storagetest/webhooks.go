@@ -217,6 +217,9 @@ func (s *webhookSuite) keep() {
 	w.Previous, w.PreviousUntil, w.Paused, w.Disabled = nil, time.Time{}, false, ""
 	s.ok(s.w.UpdateWebhook(ctx, everywhere, w))
 	told()
+	w.Secret = nil // as one has that signs nothing
+	s.ok(s.w.UpdateWebhook(ctx, everywhere, w))
+	told()
 }
 
 // A webhook outside the scope does not exist; one for all departments is in no branch.
