@@ -344,11 +344,11 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// StartRegistration begins a bulk registration, or finds the one that runs.
+// StartRegistration begins a bulk registration, or finds the one that runs: to ask again
+// is safe.
 func (c *Client) StartRegistration(ctx context.Context, r StartRegistrationJSONRequestBody) (*Registration, error) {
 	var answer Registration
-	err := c.post(ctx, "/v1/registrations", r, &answer)
-	return &answer, err
+	return &answer, repeat(ctx, func() error { return c.post(ctx, "/v1/registrations", r, &answer) })
 }
 
 // Registration reads a job.
