@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,9 @@ func (r *registration) all(ctx context.Context, sources []string) error {
 	return nil
 }
 
+// whatIsEarlier is what a job goes through that has no source.
+const whatIsEarlier = "what is kept under the previous key"
+
 // bucket lets the server register a source of its own and follows the job.
 func (r *registration) bucket(ctx context.Context, uri string) error {
 	job, err := r.api.StartRegistration(ctx, client.StartRegistrationJSONRequestBody{
@@ -114,8 +118,9 @@ func (r *registration) bucket(ctx context.Context, uri string) error {
 		return fmt.Errorf("%s: the server has no source with that bucket: %w", uri, err)
 	}
 	if err != nil {
-		return fmt.Errorf("register %s: %w", uri, err)
+		return fmt.Errorf("register %s: %w", cmp.Or(uri, whatIsEarlier), err)
 	}
+	uri = cmp.Or(uri, whatIsEarlier)
 	job, err = r.api.WatchRegistration(ctx, job.ID, func(i client.RegistrationItem) error {
 		return r.report.add(outcome{i.Source, i.DocumentID, i.Outcome, i.Status, i.Reason, i.Pages, i.Characters})
 	}, r.report.expect)
