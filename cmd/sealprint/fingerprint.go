@@ -7,9 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -97,38 +95,7 @@ func fingerprintAll(ctx context.Context, sources []string, key *fingerprint.Key,
 		return err
 	}
 	b := &bundling{maker: ingest.NewFingerprinter(key, pool), w: w, report: report}
-	ctx, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	paths := make(chan string)
-	var wait sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wait.Go(func() {
-			for path := range paths {
-				if err := b.add(ctx, path); err != nil {
-					fail(err)
-				}
-			}
-		})
-	}
-	for _, source := range sources {
-		walk(source, func(path string, err error) bool {
-			if err != nil {
-				if err := report.add(outcome{Source: path, Outcome: "failed", Status: "not_fetched", Reason: plain(err)}); err != nil {
-					fail(err)
-				}
-				return ctx.Err() == nil
-			}
-			select {
-			case paths <- path:
-				return true
-			case <-ctx.Done():
-				return false
-			}
-		})
-	}
-	close(paths)
-	wait.Wait()
-	if err := context.Cause(ctx); err != nil {
+	if err := eachFile(ctx, sources, runtime.GOMAXPROCS(0), report, b.add); err != nil {
 		return err
 	}
 	if err := errors.Join(w.Close(), file.Sync()); err != nil {
@@ -150,23 +117,13 @@ type bundling struct {
 }
 
 // add makes the fingerprints of a file. It returns an error only when going on makes no sense.
-func (b *bundling) add(ctx context.Context, path string) error {
-	line := outcome{Source: path, Outcome: "failed", Status: "not_fetched"}
-	if !utf8.ValidString(path) {
-		line.Source = strings.ToValidUTF8(path, "�")
-		line.Reason = "the file's name is not UTF-8"
-		return b.report.add(line)
-	}
+func (b *bundling) add(ctx context.Context, path string, line outcome) error {
 	file, err := os.Open(path)
 	if err != nil {
 		line.Reason = plain(err)
 		return b.report.add(line)
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
-		line.Outcome, line.Status, line.Reason = "skipped", "unsupported", "not a regular file"
-		return b.report.add(line)
-	}
 	made, status, reason, err := b.maker.Fingerprints(ctx, file)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)

@@ -156,33 +156,59 @@ func (r *registration) files(ctx context.Context, given string) error {
 	if _, err := os.Stat(given); err != nil {
 		return usageError{fmt.Errorf("source: %w", err)}
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	return eachFile(ctx, []string{given}, uploads, r.report, r.file)
+}
+
+// eachFile calls do for every regular file at or below the sources, several at a time, with
+// the line that says that it failed; what is none is reported. An error of do ends it.
+func eachFile(ctx context.Context, sources []string, workers int, report *report, do func(ctx context.Context, path string, line outcome) error) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	one := func(path string) error {
+		line := outcome{Source: path, Outcome: "failed", Status: "not_fetched"}
+		if !utf8.ValidString(path) {
+			line.Source = strings.ToValidUTF8(path, "�")
+			line.Reason = "the file's name is not UTF-8"
+			return report.add(line)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			line.Reason = plain(err)
+			return report.add(line)
+		}
+		if !info.Mode().IsRegular() {
+			line.Outcome, line.Status, line.Reason = "skipped", "unsupported", "not a regular file"
+			return report.add(line)
+		}
+		return do(ctx, path, line)
+	}
 	paths := make(chan string)
 	var wait sync.WaitGroup
-	for range uploads {
+	for range workers {
 		wait.Go(func() {
 			for path := range paths {
-				if err := r.file(ctx, path); err != nil {
-					cancel(err)
+				if err := one(path); err != nil {
+					fail(err)
 				}
 			}
 		})
 	}
-	walk(given, func(path string, err error) bool {
-		if err != nil {
-			if err := r.report.add(outcome{Source: path, Outcome: "failed", Status: "not_fetched", Reason: plain(err)}); err != nil {
-				cancel(err)
+	for _, source := range sources {
+		walk(source, func(path string, err error) bool {
+			if err != nil {
+				if err := report.add(outcome{Source: path, Outcome: "failed", Status: "not_fetched", Reason: plain(err)}); err != nil {
+					fail(err)
+				}
+				return ctx.Err() == nil
 			}
-			return ctx.Err() == nil
-		}
-		select {
-		case paths <- path:
-			return true
-		case <-ctx.Done():
-			return false
-		}
-	})
+			select {
+			case paths <- path:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		})
+	}
 	close(paths)
 	wait.Wait()
 	return context.Cause(ctx)
@@ -229,22 +255,7 @@ func walk(given string, visit func(path string, err error) bool) {
 
 // file uploads one file and reports what became of it. It returns an error only
 // when going on makes no sense.
-func (r *registration) file(ctx context.Context, path string) error {
-	line := outcome{Source: path, Outcome: "failed", Status: "not_fetched"}
-	if !utf8.ValidString(path) {
-		line.Source = strings.ToValidUTF8(path, "�")
-		line.Reason = "the file's name is not UTF-8"
-		return r.report.add(line)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		line.Reason = plain(err)
-		return r.report.add(line)
-	}
-	if !info.Mode().IsRegular() {
-		line.Outcome, line.Status, line.Reason = "skipped", "unsupported", "not a regular file"
-		return r.report.add(line)
-	}
+func (r *registration) file(ctx context.Context, path string, line outcome) error {
 	// Registering the same bytes again changes nothing, so it may be repeated.
 	document, err := backoff.Retry(ctx, func() (*client.RegisteredDocument, error) {
 		f, err := os.Open(path)
