@@ -40,11 +40,9 @@ func (b *bundleReport) VisitImportBundleResponse(w http.ResponseWriter) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)
-	var sum struct {
-		Summary Outcomes `json:"summary"`
-	}
+	outcomes := map[string]int{}
 	err := b.run(func(item RegistrationItem) error {
-		sum.Summary.count(item.Outcome)
+		outcomes[string(item.Outcome)]++
 		b.metrics.registered(string(item.Outcome))
 		n := &note{outcome: string(item.Outcome)}
 		n.about(item.DocumentID)
@@ -60,25 +58,8 @@ func (b *bundleReport) VisitImportBundleResponse(w http.ResponseWriter) error {
 		}
 		return out.Flush()
 	}
-	if err := encoder.Encode(sum); err != nil {
+	if err := encoder.Encode(map[string]Outcomes{"summary": toOutcomes(outcomes)}); err != nil {
 		return err
 	}
 	return out.Flush()
-}
-
-func (o *Outcomes) count(which Outcome) {
-	switch which {
-	case "registered":
-		o.Registered++
-	case "unchanged":
-		o.Unchanged++
-	case "updated":
-		o.Updated++
-	case "duplicate":
-		o.Duplicate++
-	case "failed":
-		o.Failed++
-	case "skipped":
-		o.Skipped++
-	}
 }

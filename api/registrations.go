@@ -180,10 +180,7 @@ func toRegistration(j storage.Job) Registration {
 		ID: string(j.ID), Kind: RegistrationKind(j.Kind), Scheduled: j.Scheduled, Source: j.Source, Prefix: j.Prefix, State: RegistrationState(j.State), Error: j.Error,
 		Listed: j.Listed, Bytes: j.Bytes, Expected: j.Expected, ExpectedBytes: j.ExpectedBytes,
 		CreatedAt: j.CreatedAt, UpdatedAt: j.UpdatedAt, EndedAt: j.EndedAt,
-		Outcomes: Outcomes{
-			Registered: j.Outcomes["registered"], Unchanged: j.Outcomes["unchanged"], Updated: j.Outcomes["updated"],
-			Duplicate: j.Outcomes["duplicate"], Failed: j.Outcomes["failed"], Skipped: j.Outcomes["skipped"],
-		},
+		Outcomes: toOutcomes(j.Outcomes),
 	}
 	switch {
 	case j.State == storage.JobRunning:
@@ -195,4 +192,10 @@ func toRegistration(j storage.Job) Registration {
 		r.Estimate = Estimate{Objects: j.Estimate.Objects, Bytes: j.Estimate.Bytes, IndexBytes: j.Estimate.IndexBytes, Seconds: j.Estimate.Seconds}
 	}
 	return r
+}
+
+func toOutcomes(n map[string]int) Outcomes {
+	return Outcomes{
+		Registered: n["registered"], Unchanged: n["unchanged"], Updated: n["updated"], Duplicate: n["duplicate"], Failed: n["failed"], Skipped: n["skipped"],
+	}
 }

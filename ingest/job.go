@@ -359,11 +359,7 @@ func (j *Jobs) gaps(ctx context.Context, place Place, job storage.Job) iter.Seq2
 
 // look finds what is at a key now. What is not there any more is noted as gone.
 func (j *Jobs) look(ctx context.Context, place Place, wanted Said, key string) (t task, there bool, err error) {
-	var o Object
-	err = retry(ctx, j.registrar.outage, func() error {
-		o, err = place.Source.Stat(ctx, key)
-		return err
-	})
+	o, err := j.stat(ctx, place, key)
 	switch {
 	case errors.Is(err, ErrChanged):
 		return task{}, false, j.gone(ctx, place, key)
@@ -374,6 +370,15 @@ func (j *Jobs) look(ctx context.Context, place Place, wanted Said, key string) (
 	}
 	file, err := j.file(ctx, place, wanted, o)
 	return task{file, o}, err == nil, err
+}
+
+// stat is Source.Stat that survives outages.
+func (j *Jobs) stat(ctx context.Context, place Place, key string) (o Object, err error) {
+	err = retry(ctx, j.registrar.outage, func() error {
+		o, err = place.Source.Stat(ctx, key)
+		return err
+	})
+	return o, err
 }
 
 // file is an object with what is said about it. Objects that did not change since they were

@@ -235,10 +235,7 @@ func (k *known) until(ctx context.Context, key string) error {
 // missed looks at an object that a listing left out: it may have come back meanwhile, or the
 // store may not list what it holds. That it refuses to tell does not mean that it is gone.
 func (j *Jobs) missed(ctx context.Context, place Place, key string) error {
-	err := retry(ctx, j.registrar.outage, func() error {
-		_, err := place.Source.Stat(ctx, key)
-		return err
-	})
+	_, err := j.stat(ctx, place, key)
 	switch {
 	case errors.Is(err, ErrChanged):
 		return j.gone(ctx, place, key)

@@ -327,10 +327,8 @@ func (s *settings) mailer() (*webhook.Mailer, error) {
 
 func (c *smtpConfig) open(allowed []netip.Prefix) (mailer *webhook.Mailer, err error) {
 	config := webhook.MailConfig{Address: c.Address, From: c.From, TLS: c.TLS, Allowed: allowed, User: c.User, Domains: c.Domains, ConsoleURL: c.ConsoleURL}
-	if c.PasswordFile != "" {
-		if config.Password, err = secretFile(c.PasswordFile, "password_file"); err != nil {
-			return nil, err
-		}
+	if config.Password, err = optionalSecret(c.PasswordFile, "password_file"); err != nil {
+		return nil, err
 	}
 	if config.Roots, err = rootsFile(c.CAFile); err != nil {
 		return nil, err
@@ -356,18 +354,14 @@ func (c *jetstreamConfig) open(folder string, observe func(string), log *slog.Lo
 		URLs: c.URLs, Stream: c.Stream, Consumer: cmp.Or(c.Consumer, "sealprint"), Subjects: c.Subjects, DeadLetters: c.DeadLetters, AckWait: c.AckWait,
 		CredsFile: c.CredsFile, NkeyFile: c.NkeyFile, User: c.User, CAFile: c.CAFile, Trials: folder, Grace: shutdownTime, Observe: observe, Log: log,
 	}
-	if c.TokenFile != "" {
-		if o.Token, err = secretFile(c.TokenFile, "token_file"); err != nil {
-			return nil, err
-		}
-		if o.Token == "" { // which would be nobody's
-			return nil, errors.New("token_file: is empty")
-		}
+	if o.Token, err = optionalSecret(c.TokenFile, "token_file"); err != nil {
+		return nil, err
 	}
-	if c.PasswordFile != "" {
-		if o.Password, err = secretFile(c.PasswordFile, "password_file"); err != nil {
-			return nil, err
-		}
+	if c.TokenFile != "" && o.Token == "" { // which would be nobody's
+		return nil, errors.New("token_file: is empty")
+	}
+	if o.Password, err = optionalSecret(c.PasswordFile, "password_file"); err != nil {
+		return nil, err
 	}
 	return jetstream.New(o)
 }
@@ -387,6 +381,14 @@ func rootsFile(path string) (*x509.CertPool, error) {
 		return nil, errors.New("ca_file: holds no certificate in PEM")
 	}
 	return roots, nil
+}
+
+// optionalSecret is secretFile of a setting that need not be there.
+func optionalSecret(path, setting string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	return secretFile(path, setting)
 }
 
 func secretFile(path, setting string) (string, error) {

@@ -108,16 +108,10 @@ func estimate(ctx context.Context, c console, api *client.Client, sources []stri
 }
 
 func estimateBucket(ctx context.Context, api *client.Client, uri string) (estimated, error) {
-	job, err := api.StartRegistration(ctx, client.StartRegistrationJSONRequestBody{Source: uri, Kind: "estimate"})
+	job, err := follow(ctx, api, client.StartRegistrationJSONRequestBody{Source: uri, Kind: "estimate"},
+		func(client.RegistrationItem) error { return nil }, func(client.Registration) {})
 	if err != nil {
 		return estimated{}, err
-	}
-	job, err = api.WatchRegistration(ctx, job.ID, func(client.RegistrationItem) error { return nil }, func(client.Registration) {})
-	switch {
-	case err != nil:
-		return estimated{}, err
-	case job.State != "done":
-		return estimated{}, fmt.Errorf("%s: %s", job.State, job.Error)
 	}
 	return estimated{Source: uri, Files: job.Listed, Unchanged: job.Outcomes.Unchanged, Estimate: job.Estimate}, nil
 }

@@ -106,28 +106,36 @@ func (r *registration) all(ctx context.Context, sources []string) error {
 
 // bucket lets the server register a source of its own and follows the job.
 func (r *registration) bucket(ctx context.Context, uri string) error {
-	job, err := r.api.StartRegistration(ctx, client.StartRegistrationJSONRequestBody{
+	_, err := follow(ctx, r.api, client.StartRegistrationJSONRequestBody{
 		Source: uri, Kind: r.kind, Department: r.options.Department, Classification: r.options.Classification, Collection: r.options.Collection,
 		Again: r.options.Again,
-	})
-	if errors.Is(err, client.ErrNotFound) {
-		return fmt.Errorf("%s: the server has no source with that bucket: %w", uri, err)
-	}
-	if err != nil {
-		return fmt.Errorf("register %s: %w", uri, err)
-	}
-	job, err = r.api.WatchRegistration(ctx, job.ID, func(i client.RegistrationItem) error {
+	}, func(i client.RegistrationItem) error {
 		return r.report.add(outcome{i.Source, i.DocumentID, i.Outcome, i.Status, i.Reason, i.Pages, i.Characters})
 	}, r.report.expect)
+	return err
+}
+
+// follow has the server do a job and returns it as it ended; that it did not come to its end
+// is an error.
+func follow(ctx context.Context, api *client.Client, request client.StartRegistrationJSONRequestBody, item func(client.RegistrationItem) error, progress func(client.Registration)) (*client.Registration, error) {
+	uri := request.Source
+	job, err := api.StartRegistration(ctx, request)
+	if errors.Is(err, client.ErrNotFound) {
+		return nil, fmt.Errorf("%s: the server has no source with that bucket: %w", uri, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("register %s: %w", uri, err)
+	}
+	job, err = api.WatchRegistration(ctx, job.ID, item, progress)
 	switch {
 	case err != nil:
-		return fmt.Errorf("follow registration of %s, which goes on without us: %w", uri, err)
+		return nil, fmt.Errorf("follow registration of %s, which goes on without us: %w", uri, err)
 	case job.State == "failed":
-		return fmt.Errorf("register %s: %s", uri, job.Error)
+		return nil, fmt.Errorf("register %s: %s", uri, job.Error)
 	case job.State == "cancelled":
-		return fmt.Errorf("register %s: cancelled", uri)
+		return nil, fmt.Errorf("register %s: cancelled", uri)
 	}
-	return nil
+	return job, nil
 }
 
 // bundleSuffix is that of bundles of fingerprints.
