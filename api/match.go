@@ -99,12 +99,9 @@ func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Ti
 		return s.lookAt(ctx, what, start, seenAt, suppressed, explain)
 	}
 	size := len(what.text) + len(what.grams)
-	release, err := s.takeText(ctx, size)
-	if err != nil {
-		return MatchAnswer{}, err
-	}
-	report, err := s.Matcher.Match(ctx, match.Query{Text: what.text, Grams: what.grams, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain})
-	release()
+	report, err := s.matchText(ctx, size, match.Query{
+		Text: what.text, Grams: what.grams, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain,
+	})
 	if err != nil {
 		return MatchAnswer{}, err
 	}
@@ -269,6 +266,17 @@ func (s *Server) takeText(ctx context.Context, size int) (release func(), err er
 		return nil, err
 	}
 	return func() { s.texts.Release(weight) }, nil
+}
+
+// matchText looks a text of some bytes up when there is room for it, which it holds no
+// longer than that takes.
+func (s *Server) matchText(ctx context.Context, size int, q match.Query) (*match.Report, error) {
+	release, err := s.takeText(ctx, size)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return s.Matcher.Match(ctx, q)
 }
 
 // Compare implements POST /v1/compare.

@@ -50,15 +50,21 @@ func (c *Client) patch(ctx context.Context, path string, body, answer any) error
 	return c.call(ctx, http.MethodPatch, path, "application/json", bytes.NewReader(encoded), answer)
 }
 
-// ImportBundle registers the fingerprints of a bundle and calls item with what became of
-// each file. To import it again is safe.
-func (c *Client) ImportBundle(ctx context.Context, p ImportBundleParams, bundle io.Reader, item func(RegistrationItem) error) error {
+// queryOf is a query of the values that are not empty.
+func queryOf(values map[string]string) url.Values {
 	query := url.Values{}
-	for name, value := range map[string]string{"department": p.Department, "classification": p.Classification, "collection": p.Collection} {
+	for name, value := range values {
 		if value != "" {
 			query.Set(name, value)
 		}
 	}
+	return query
+}
+
+// ImportBundle registers the fingerprints of a bundle and calls item with what became of
+// each file. To import it again is safe.
+func (c *Client) ImportBundle(ctx context.Context, p ImportBundleParams, bundle io.Reader, item func(RegistrationItem) error) error {
+	query := queryOf(map[string]string{"department": p.Department, "classification": p.Classification, "collection": p.Collection})
 	r, err := c.send(ctx, http.MethodPost, "/v1/bundles?"+query.Encode(), "application/octet-stream", bundle)
 	if err != nil {
 		return err
@@ -113,12 +119,7 @@ type GapFilter struct {
 
 // Gaps lists files that made no document, in the order in which that began.
 func (c *Client) Gaps(ctx context.Context, f GapFilter) iter.Seq2[Gap, error] {
-	query := url.Values{}
-	for name, value := range map[string]string{"department": f.Department, "source": f.Source, "status": string(f.Status)} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
+	query := queryOf(map[string]string{"department": f.Department, "source": f.Source, "status": string(f.Status)})
 	return list[Gap](ctx, c, "/v1/coverage/gaps", query)
 }
 
