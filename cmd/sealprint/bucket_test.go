@@ -161,6 +161,12 @@ func TestKilledJob(t *testing.T) {
 	s := startProcess(t, data, "--config", settings, "--listen", listen)
 	done := make(chan result, 1)
 	go func() { done <- s.cli("register", "s3://records/2026/", "--json") }()
+	// What is killed is a job: before there is one, the command ends with the server.
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(s.cli("registration", "list").out, "records"); {
+		if time.Now().After(deadline) {
+			t.Fatal("no job after a minute")
+		}
+	}
 	kills := 0
 	var r result
 wait:
