@@ -54,27 +54,30 @@ func foldClasses(chars []rune) []uint16 {
 	return classes
 }
 
-// Grams returns the fingerprints of all grams of a text: the i-th is that of the
+// GramHashes returns what is sealed of all grams of a text: the i-th is that of the
 // gram which begins at normalized character i. A text shorter than [GramSpan] has
-// none. This is what a look-up asks for.
-func Grams(key *Key, text *Text) []Hash {
+// none. They are not keyed: nothing of them may be kept or told.
+func GramHashes(text *Text) []uint64 {
 	n := len(text.Chars) - GramSpan + 1
 	if n <= 0 {
 		return nil
 	}
 	classes := foldClasses(text.Chars)
-	hashes := make([]Hash, n)
+	hashes := make([]uint64, n)
 	s := parseSeed(Seed)
 	for i := range hashes {
-		hashes[i] = key.Seal(s.hash(classes[i : i+GramSpan]))
+		hashes[i] = s.hash(classes[i : i+GramSpan])
 	}
 	return hashes
 }
 
+// Grams returns the fingerprints of all grams of a text, in the order of [GramHashes]. This
+// is what a look-up asks for.
+func Grams(key *Key, text *Text) []Hash { return key.SealAll(GramHashes(text)) }
+
 // Misreader makes the grams that a text would have if one character had been read
 // as another.
 type Misreader struct {
-	key      *Key
 	seed     seed
 	classes  []uint16
 	alphabet []uint16
@@ -86,8 +89,8 @@ const maxAlphabet = 40
 
 // NewMisreader returns a misreader of a text. Characters are read as others of the
 // same text, the most common ones.
-func NewMisreader(key *Key, text *Text) *Misreader {
-	m := &Misreader{key: key, seed: parseSeed(Seed), classes: foldClasses(text.Chars)}
+func NewMisreader(text *Text) *Misreader {
+	m := &Misreader{seed: parseSeed(Seed), classes: foldClasses(text.Chars)}
 	count := map[uint16]int{}
 	for _, c := range m.classes {
 		if count[c]++; count[c] == 1 {
@@ -99,15 +102,15 @@ func NewMisreader(key *Key, text *Text) *Misreader {
 	return m
 }
 
-// Append appends the fingerprints of all grams that differ from the one at
+// Append appends the hashes, not sealed, of all grams that differ from the one at
 // normalized character i in one sampled character.
-func (m *Misreader) Append(hashes []Hash, i int) []Hash {
+func (m *Misreader) Append(hashes []uint64, i int) []uint64 {
 	gram := slices.Clone(m.classes[i : i+GramSpan])
 	for _, offset := range m.seed {
 		was := gram[offset]
 		for _, c := range m.alphabet {
 			if gram[offset] = c; c != was {
-				hashes = append(hashes, m.key.Seal(m.seed.hash(gram)))
+				hashes = append(hashes, m.seed.hash(gram))
 			}
 		}
 		gram[offset] = was

@@ -83,8 +83,11 @@ func (k *Key) Seal(gram uint64) Hash {
 	return Hash(siphash.Hash(k.k0, k.k1, b[:]) & (1<<HashBits - 1))
 }
 
-// SealAll seals hashes, in their order.
+// SealAll seals hashes, in their order; none are nil.
 func (k *Key) SealAll(hashes []uint64) []Hash {
+	if len(hashes) == 0 {
+		return nil
+	}
 	sealed := make([]Hash, len(hashes))
 	for i, h := range hashes {
 		sealed[i] = k.Seal(h)

@@ -13,6 +13,8 @@ type Builder struct {
 	pages   []PageSize
 	anchors int // characters from classes[0] to the next gram that may be an anchor
 	sketch  sketcher
+	other   *Key // of a second sketch; nil: there is none
+	second  sketcher
 }
 
 // PageSize is how much stands on a page.
@@ -26,6 +28,10 @@ type PageSize struct {
 func NewBuilder(key *Key, window Window) *Builder {
 	return &Builder{key: key, window: window, seed: parseSeed(Seed)}
 }
+
+// SketchWith makes a second sketch, with another key, from the next page on: only sketches that are made
+// with the same key can be compared.
+func (b *Builder) SketchWith(other *Key) { b.other = other }
 
 // AddPage appends the text of a page. Grams run on over the end of a page.
 func (b *Builder) AddPage(number int, text string) {
@@ -52,7 +58,11 @@ func (b *Builder) keep() {
 	}
 	for ; b.anchors+GramSpan <= len(b.classes); b.anchors++ {
 		if gram := b.classes[b.anchors : b.anchors+GramSpan]; isAnchor(gram) {
-			b.sketch.add(b.key.Seal(b.seed.hash(gram)))
+			hash := b.seed.hash(gram)
+			b.sketch.add(b.key.Seal(hash))
+			if b.other != nil {
+				b.second.add(b.other.Seal(hash))
+			}
 		}
 	}
 	if done := min(b.next, b.anchors, len(b.classes)); done > 0 {
@@ -75,3 +85,6 @@ func (b *Builder) Places() []byte { return b.places.bytes() }
 
 // Sketch is a sample of the document's grams so far.
 func (b *Builder) Sketch() Sketch { return b.sketch.sketch() }
+
+// SecondSketch is the same sample with the key of [Builder.SketchWith].
+func (b *Builder) SecondSketch() Sketch { return b.second.sketch() }

@@ -86,14 +86,27 @@ type Matcher struct {
 	Pages      Index // of layouts of pages
 	Drawings   Drawings
 	Recognizer Recognizer
+	// Previous is what was made with the key before, while that still counts; nil if nothing
+	// does.
+	Previous *Generation
+}
+
+// Generation is what was made with one key. Of two, all ordinals of the previous one are
+// smaller than those of the current one.
+type Generation struct {
+	Key          *fingerprint.Key
+	Index, Pages Index
 }
 
 // Query is one look-up.
 type Query struct {
 	Text string
 	// Grams are those of a text that nobody has any more, as a Report had them; nil: Text is
-	// looked up. Spans of what matches count normalized characters then.
+	// looked up. Spans of what matches count normalized characters then. KeyID says with which
+	// key they were made, the current one if it is empty: only documents that are kept under
+	// the same are found.
 	Grams  []fingerprint.Hash
+	KeyID  string
 	SeenAt time.Time
 	Scope  storage.Scope
 	// Suppressed asks for the matches that are no alerts, too, and Explain for the
@@ -142,7 +155,8 @@ type Report struct {
 	// Obfuscation is how the suspect was disguised, if it was.
 	Obfuscation fingerprint.Obfuscation
 
-	// Grams are all fingerprints of the suspect text, in their order.
+	// Grams are all fingerprints of the suspect text, in their order, made with the current key
+	// unless the query brought them.
 	Grams []fingerprint.Hash
 
 	// Unread says why not all of the text of a picture is known.
@@ -231,28 +245,16 @@ type Explanation struct {
 
 // Match looks a text up.
 func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
-	text, grams := fingerprint.Normalize(q.Text), q.Grams
-	if grams == nil {
-		grams = fingerprint.Grams(m.Key, text)
-	} else {
-		text = fingerprint.Blank(len(grams) + fingerprint.GramSpan - 1)
-	}
-	s, err := m.search(ctx, grams)
+	text, suspect := m.suspect(q)
+	s, candidates, err := m.find(ctx, q, suspect)
 	if err != nil {
 		return nil, err
 	}
 	report := &Report{
-		Grams:        grams,
+		Grams:        suspect.hashes,
 		IndexVersion: s.version, Missing: s.missing, Characters: text.Len(),
 		Explanation: Explanation{Asked: s.asked, Found: s.found, Common: s.common},
 		Obfuscation: fingerprint.FindObfuscation(q.Text),
-	}
-	candidates := s.candidates()
-	if !q.Suppressed && !q.Explain {
-		candidates = decisive(candidates)
-	}
-	if candidates, err = m.identify(ctx, candidates); err != nil {
-		return nil, err
 	}
 	suppressed, err := m.suppress(ctx, s, candidates, q.SeenAt)
 	if err != nil {
@@ -303,6 +305,32 @@ func (m *Matcher) Match(ctx context.Context, q Query) (*Report, error) {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Document.ID, b.Document.ID))
 	})
 	return report, nil
+}
+
+// maxSearches is how often a text is looked up whose documents are being read again.
+const maxSearches = 3
+
+// find looks a text up and finds out what the candidates are. A document that is moved from
+// the previous key to the current one meanwhile may be found by what it was before, which
+// nobody knows any more. Then it is looked for once more.
+func (m *Matcher) find(ctx context.Context, q Query, suspect sealed) (*search, []*candidate, error) {
+	for searches := 1; ; searches++ {
+		s, err := m.search(ctx, suspect)
+		if err != nil {
+			return nil, nil, err
+		}
+		candidates := s.candidates()
+		if !q.Suppressed && !q.Explain {
+			candidates = decisive(candidates)
+		}
+		found := len(candidates)
+		if candidates, err = m.identify(ctx, candidates); err != nil {
+			return nil, nil, err
+		}
+		if len(candidates) == found || m.Previous == nil || searches == maxSearches {
+			return s, candidates, nil
+		}
+	}
 }
 
 // hitsOf counts the grams of the suspect that lie in line with one of the candidates.

@@ -531,7 +531,7 @@ func TestSecondLook(t *testing.T) {
 		r := rand.New(rand.NewPCG(i, 1))
 		text := fingerprint.Normalize(misread(r, run(prose(i, 1500), 300, 220), .2, false))
 		m := Matcher{Key: l.key, Index: l, Documents: l}
-		s, err := m.search(t.Context(), fingerprint.Grams(m.Key, text))
+		s, err := m.search(t.Context(), m.seal(fingerprint.GramHashes(text)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -587,7 +587,7 @@ func TestRepetition(t *testing.T) {
 			t.Fatal(name)
 		}
 		m := Matcher{Key: l.key, Index: l, Documents: l}
-		s, err := m.search(t.Context(), fingerprint.Grams(m.Key, fingerprint.Normalize(text)))
+		s, err := m.search(t.Context(), m.seal(fingerprint.GramHashes(fingerprint.Normalize(text))))
 		if err != nil {
 			t.Fatal(err)
 		}

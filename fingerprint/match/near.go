@@ -61,14 +61,15 @@ func (m *Matcher) nearHits(ctx context.Context, s *search, text *fingerprint.Tex
 	}
 	missing := s.missingIn(c.rest[0])
 	missing = slices.DeleteFunc(missing, func(h hit) bool { return !sup.counts(h, c.filledIn) })
-	misreader := fingerprint.NewMisreader(m.Key, text)
-	var hashes []fingerprint.Hash
+	misreader := fingerprint.NewMisreader(text)
+	var hashes []uint64
 	var ends []int // of what each asks for
 	for _, h := range missing {
 		hashes = misreader.Append(hashes, int(h.query))
 		ends = append(ends, len(hashes))
 	}
-	answer, err := m.Index.Lookup(ctx, hashes, maxPostings)
+	asked := m.seal(hashes)
+	answer, err := asked.lookUp(ctx, maxPostings)
 	if err != nil {
 		return 0, fmt.Errorf("look up %d fingerprints once more: %w", len(hashes), err)
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/fingerprint/pdq"
 	"github.com/sealprint/sealprint/storage"
@@ -191,14 +190,10 @@ func equalBits(distance int) float64 { return 1 - float64(distance)/(8*pdq.Size)
 
 // byLayout finds pages whose words stand as those of the picture do.
 func (s *pictureSearch) byLayout(ctx context.Context) error {
-	key := s.m.Key.Pages()
 	// Whatever the picture shows, the answer depends on this state of the index.
-	state, err := s.m.Pages.Lookup(ctx, nil, 1)
-	if err != nil {
+	if _, err := s.lookUp(ctx, nil); err != nil {
 		return fmt.Errorf("ask for the state of the index of pages: %w", err)
 	}
-	s.report.IndexVersion = state.Version
-	s.miss(state.Missing)
 	var q *page.Query
 	s.q.Picture, q = page.FirstLook(s.q.Picture)
 	s.text = q != nil && q.Text()
@@ -213,7 +208,7 @@ func (s *pictureSearch) byLayout(ctx context.Context) error {
 		if q == nil {
 			continue
 		}
-		found, err := s.view(ctx, key, q)
+		found, err := s.view(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -238,21 +233,31 @@ func (s *pictureSearch) add(f *sighting) {
 	}
 }
 
+// lookUp asks the index of pages, of which the report tells the state.
+func (s *pictureSearch) lookUp(ctx context.Context, hashes []uint64) (*storage.Answer, error) {
+	asked := s.m.sealLayout(hashes)
+	answer, err := asked.lookUp(ctx, maxPagePostings)
+	if err != nil {
+		return nil, err
+	}
+	s.report.IndexVersion = answer.Version
+	s.miss(answer.Missing)
+	return answer, nil
+}
+
 // maxUnsure is how many words may be looked up of a picture that does not look like print.
 const maxUnsure = 300
 
 // view finds pages in one view of the picture.
-func (s *pictureSearch) view(ctx context.Context, key *fingerprint.Key, q *page.Query) ([]*sighting, error) {
-	hashes := key.SealAll(q.Hashes())
+func (s *pictureSearch) view(ctx context.Context, q *page.Query) ([]*sighting, error) {
+	hashes := q.Hashes()
 	unique := slices.Clone(hashes)
 	slices.Sort(unique)
 	unique = slices.Compact(unique)
-	answer, err := s.m.Pages.Lookup(ctx, unique, maxPagePostings)
+	answer, err := s.lookUp(ctx, unique)
 	if err != nil {
 		return nil, fmt.Errorf("look up %d fingerprints of a layout: %w", len(unique), err)
 	}
-	s.report.IndexVersion = answer.Version
-	s.miss(answer.Missing)
 	// What stands in too many places tells nothing about any of them, but that they are many.
 	telling, common := make([][]page.Posting, len(unique)), make([][]page.Posting, len(unique))
 	some := false

@@ -111,9 +111,8 @@ func BenchmarkPicture(b *testing.B) {
 		b.Run(fmt.Sprintf("pages=%d/%s/search", *benchPages, kind), func(b *testing.B) {
 			q := page.NewQuery(shot.Picture, page.Views[0])
 			s := pictureSearch{m: m, q: PictureQuery{Picture: shot.Picture}, report: &Report{}}
-			key := m.Key.Pages()
 			for b.Loop() {
-				if found, err := s.view(b.Context(), key, q); err != nil || len(found) == 0 {
+				if found, err := s.view(b.Context(), q); err != nil || len(found) == 0 {
 					b.Fatalf("%v, %v", found, err)
 				}
 			}

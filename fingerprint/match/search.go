@@ -42,11 +42,10 @@ type group struct {
 }
 
 // search looks all grams of a text up and collects the hits.
-func (m *Matcher) search(ctx context.Context, grams []fingerprint.Hash) (*search, error) {
-	hashes := slices.Clone(grams)
-	slices.Sort(hashes)
-	hashes = slices.Compact(hashes)
-	answer, err := m.Index.Lookup(ctx, hashes, maxPostings)
+func (m *Matcher) search(ctx context.Context, suspect sealed) (*search, error) {
+	unique := suspect.unique()
+	grams, hashes := suspect.hashes, unique.hashes
+	answer, err := unique.lookUp(ctx, maxPostings)
 	if err != nil {
 		return nil, fmt.Errorf("look up %d fingerprints: %w", len(hashes), err)
 	}
