@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sealprint/sealprint/storage"
@@ -165,12 +164,20 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 	for j, files := range jobs {
 		changes.Jobs = append(changes.Jobs, j.with(files, now))
 	}
-	outdated = slices.DeleteFunc(outdated, func(o storage.Ordinal) bool { return o == 0 })
-	var undrawn []storage.Ordinal
-	if len(outdated) > 0 {
-		if undrawn, err = r.registry.DrawingsOf(ctx, true, outdated...); err != nil {
+	var replaced, undrawn []storage.Ordinal
+	for i, o := range outdated {
+		if o == 0 {
+			continue
+		}
+		replaced = append(replaced, o)
+		if owners[i].version.Drawn == 0 {
+			continue // what was drawn stays until they are drawn again
+		}
+		drawn, err := r.registry.DrawingsOf(ctx, true, o)
+		if err != nil {
 			return appended, fmt.Errorf("list drawings: %w", err)
 		}
+		undrawn = append(undrawn, drawn...)
 	}
 	if err := r.registry.Commit(ctx, changes); err != nil {
 		return appended, fmt.Errorf("commit %d files: %w", len(b.files), err)
@@ -181,9 +188,9 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 	for j, files := range jobs {
 		j.complete(files)
 	}
-	if len(outdated) > 0 {
+	if len(replaced) > 0 {
 		// The registry has forgotten them. If this fails, they are left to reconcile.
-		_ = r.index.Delete(ctx, outdated)
+		_ = r.index.Delete(ctx, replaced)
 		_ = r.pages.Delete(ctx, undrawn)
 	}
 	return appended, nil

@@ -166,6 +166,7 @@ type Post struct {
 type Print struct {
 	Sequence     int64 // of the post
 	Fingerprints []byte
+	KeyID        string // of the key that they were made with; empty: the current one
 }
 
 // Intake are changes that are committed together or not at all.

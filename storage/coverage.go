@@ -34,6 +34,7 @@ type Covered struct {
 	Undrawn   int   // of these documents, with pages that are not known by their look
 	Gone      int   // of these documents, whose sources are all gone
 	Gaps      int
+	Earlier   int // of these documents, of which something is kept under the previous key
 }
 
 // Notice is an object of a place that somebody said has changed.

@@ -114,8 +114,9 @@ type Version struct {
 	Places []byte
 	// Sketch is an encoded sample of the version's grams (fingerprint.ParseSketch),
 	// by which versions of one document are told from documents of different origin.
-	// It is encrypted at rest, and only Registry.Sketches reads it back.
-	Sketch []byte
+	// It is encrypted at rest, and only Registry.Sketches reads it back. SecondSketch is the same
+	// as the previous key makes it, during a [Rotation].
+	Sketch, SecondSketch []byte
 }
 
 // Characters is the number of normalized characters of the version.
@@ -343,10 +344,13 @@ type Item struct {
 type Changes struct {
 	Documents []Document // inserted; of one that is stored, only the version and the time of update change
 	Versions  []Version  // inserted; [ErrConflict] if the ordinal or number is taken
-	Rereads   []Version  // of versions that are stored, by document and number: what was read of them is replaced; [ErrConflict] if they are gone
-	Sources   []Source   // inserted, or updated by key
-	Drawn     []Drawn    // of versions that are stored; [ErrConflict] if one is gone
-	Items     []Item     // inserted; the registry numbers them
+	// Rereads are versions that are stored, by document and number: what was read of them is
+	// replaced, and the hash of their content; what was drawn stays until they are drawn again,
+	// unless they need not be. [ErrConflict] if they are gone.
+	Rereads []Version
+	Sources []Source // inserted, or updated by key
+	Drawn   []Drawn  // of versions that are stored; [ErrConflict] if one is gone
+	Items   []Item   // inserted; the registry numbers them
 	// Gaps are files that made no document: inserted, or updated by key, with one try more.
 	// Of one that is new, or has another status than before, webhooks are told.
 	Gaps   []Gap
@@ -385,6 +389,7 @@ type RegistryStats struct {
 	TextBytes int64
 	Drawings  int64
 	Undrawn   int64 // versions that are to be drawn
+	Earlier   int64 // versions of which something is kept under the previous key
 	// Bytes is the size of the registry's file and log.
 	Bytes int64
 }
@@ -401,6 +406,18 @@ type APIKey struct {
 	ExpiresAt  time.Time // zero: never
 	RevokedAt  time.Time // zero while it holds
 }
+
+// Rotation is a change of the secret key that is not finished yet: what was made with the
+// previous key stays under it until it is made again.
+type Rotation struct {
+	Previous string    `json:"previous"` // id of the key before; empty: there is no rotation
+	Last     Ordinal   `json:"last"`     // the last that was given out under the previous key
+	Sequence int64     `json:"sequence"` // of posts: likewise
+	At       time.Time `json:"at"`
+}
+
+// Covers reports whether what has an ordinal was made with the previous key.
+func (r Rotation) Covers(o Ordinal) bool { return o <= r.Last }
 
 // Registry keeps what is said about documents: everything but fingerprints. All
 // methods may be called concurrently. Absence, and absence from the scope, are
@@ -430,8 +447,9 @@ type Registry interface {
 	// Places returns the encoded places of a version; nil if it was stored without.
 	Places(ctx context.Context, ordinal Ordinal) ([]byte, error)
 
-	// Sketches returns the sketches of versions. Those of ordinals that are unknown,
-	// or were stored without one, are missing from the answer.
+	// Sketches returns the sketches of versions, during a [Rotation] as the previous key makes
+	// them: all of them can be compared. Those of ordinals that are unknown, or were stored
+	// without one, are missing from the answer.
 	Sketches(ctx context.Context, ordinals []Ordinal) (map[Ordinal][]byte, error)
 
 	// Ordinals lists the ordinals of all versions in ascending order, without those of
@@ -519,6 +537,10 @@ type Registry interface {
 
 	Alerts
 	Coverage
+
+	// Earlier lists the versions whose text is kept under the previous key, in the order of
+	// their ordinals, after one, without those of withdrawn documents.
+	Earlier(ctx context.Context, after Ordinal, limit int) ([]Version, error)
 
 	// Stats counts what is registered and not withdrawn, over all versions.
 	Stats(ctx context.Context) (RegistryStats, error)

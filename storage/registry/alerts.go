@@ -178,7 +178,7 @@ func (r *Registry) Prints(ctx context.Context, after int64, limit int) ([]storag
 	}
 	for i := range prints {
 		p := &prints[i]
-		if p.Fingerprints, err = r.seal.openPost(p.Sequence, p.Fingerprints); err != nil {
+		if p.Fingerprints, p.KeyID, err = r.seal.openPost(p.Sequence, p.Fingerprints); err != nil {
 			return nil, fmt.Errorf("fingerprints of post %d: %w: %s: %w", p.Sequence, storage.ErrCorrupt, r.path, err)
 		}
 	}

@@ -198,7 +198,7 @@ func (w *writer) apart(v storage.Version, sealed sealedVersion) error {
 	if sealed.sketch == nil {
 		return nil
 	}
-	return w.exec(w.addSketch, v.Ordinal, sealed.sketch)
+	return w.exec(w.addSketch, v.Ordinal, sealed.sketch, sealed.second)
 }
 
 // gatesOf returns what was measured of each page; nil if nothing was.
@@ -225,8 +225,10 @@ func (w *writer) reread(v storage.Version, sealed sealedVersion) error {
 	if err != nil {
 		return err
 	}
-	if err := w.erase(old); err != nil {
-		return err
+	if v.Drawn != 0 {
+		if err := w.erase(old); err != nil {
+			return err
+		}
 	}
 	for _, table := range []string{"places", "sketches", "gates"} {
 		if _, err := w.tx.ExecContext(w.ctx, `DELETE FROM `+table+` WHERE ordinal = $1`, old); err != nil {
@@ -237,9 +239,20 @@ func (w *writer) reread(v storage.Version, sealed sealedVersion) error {
 	if err != nil {
 		return err
 	}
+	// The same bytes look the same: until they are drawn again they are known by what was drawn
+	// before, which refers to the old ordinal for a moment longer than there is one.
+	if _, err := w.tx.ExecContext(w.ctx, `PRAGMA defer_foreign_keys = 1`); err != nil {
+		return err
+	}
 	err = w.exec(w.replaceVersion, v.Ordinal, v.MediaType, int64(v.Window), v.Status, v.Reason, v.TextBytes, len(v.Pages), pages, v.Drawn, v.Undrawn,
-		v.Document, v.Number)
+		blob(v.Content), v.Document, v.Number)
 	if err != nil {
+		return err
+	}
+	if _, err := w.tx.ExecContext(w.ctx, `UPDATE drawings SET version = $1 WHERE version = $2`, v.Ordinal, old); err != nil {
+		return err
+	}
+	if _, err := w.tx.ExecContext(w.ctx, `PRAGMA defer_foreign_keys = 0`); err != nil {
 		return err
 	}
 	return w.apart(v, sealed)

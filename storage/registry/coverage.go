@@ -88,23 +88,25 @@ func following(prefix string) string {
 // Coverage implements [storage.Registry].
 func (r *Registry) Coverage(ctx context.Context, scope storage.Scope) ([]storage.Covered, error) {
 	var c condition
+	c.arg(r.rotation.Last) // $1
 	c.where("d.withdrawn_at = 0")
 	c.scope("d.department", scope)
 	documents := `SELECT d.department AS department, v.status AS status, 1 AS documents, v.page_count AS pages,
 		CASE WHEN v.drawn = 0 OR v.undrawn <> '' THEN 1 ELSE 0 END AS undrawn,
 		CASE WHEN EXISTS (SELECT 1 FROM sources s WHERE s.document = d.id)
-			AND NOT EXISTS (SELECT 1 FROM sources s WHERE s.document = d.id AND s.gone_at = 0) THEN 1 ELSE 0 END AS gone, 0 AS gaps
+			AND NOT EXISTS (SELECT 1 FROM sources s WHERE s.document = d.id AND s.gone_at = 0) THEN 1 ELSE 0 END AS gone, 0 AS gaps,
+		CASE WHEN d.id IN (SELECT o.document FROM versions o WHERE o.ordinal IN (` + earlier + `)) THEN 1 ELSE 0 END AS earlier
 		FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version` + c.String()
 	g := condition{args: c.args}
 	g.scope("department", scope)
-	gaps := `SELECT department, status, 0, 0, 0, 0, 1 FROM gaps` + g.String()
-	rows, err := r.read.QueryContext(ctx, `SELECT department, status, SUM(documents), SUM(pages), SUM(undrawn), SUM(gone), SUM(gaps)
+	gaps := `SELECT department, status, 0, 0, 0, 0, 1, 0 FROM gaps` + g.String()
+	rows, err := r.read.QueryContext(ctx, `SELECT department, status, SUM(documents), SUM(pages), SUM(undrawn), SUM(gone), SUM(gaps), SUM(earlier)
 		FROM (`+documents+` UNION ALL `+gaps+`) AS what GROUP BY department, status ORDER BY department, status`, g.args...)
 	if err != nil {
 		return nil, r.explain("count what is covered", err)
 	}
 	covered, err := collect(rows, func(c *storage.Covered) []any {
-		return []any{&c.Department, &c.Status, number[int]{&c.Documents}, number[int64]{&c.Pages}, number[int]{&c.Undrawn}, number[int]{&c.Gone}, number[int]{&c.Gaps}}
+		return []any{&c.Department, &c.Status, number[int]{&c.Documents}, number[int64]{&c.Pages}, number[int]{&c.Undrawn}, number[int]{&c.Gone}, number[int]{&c.Gaps}, number[int]{&c.Earlier}}
 	})
 	return covered, r.explain("count what is covered", err)
 }

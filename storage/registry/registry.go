@@ -56,6 +56,14 @@
 // Secrets of webhooks are sealed with the webhook's id as additional data: who reads the
 // file could otherwise send what receivers believe.
 //
+// # Rotation
+//
+// When the secret key is changed, nothing of this is encrypted again but the secrets of
+// webhooks: what was written before is opened with the previous key, whatever is written is
+// sealed with the current one. "rotation" in the table meta says up to which ordinal the
+// previous one holds. Replacing it, with the parameters, is the one commit point of a
+// rotation.
+//
 // Deleted rows are overwritten with zeros, so that what Delete forgot is not
 // left in the free space of the file. The log still holds them until it is
 // written over.
@@ -71,6 +79,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -107,7 +116,9 @@ type Registry struct {
 	seal   *sealer
 	cursor *cursors
 	hashes hashes
-	closed atomic.Bool
+	// rotation is none, or the one that was under way when the registry was opened.
+	rotation storage.Rotation
+	closed   atomic.Bool
 	statements
 }
 
@@ -116,8 +127,9 @@ var _ storage.Registry = (*Registry)(nil)
 // Open opens the registry in a file, which it makes if there is none. A
 // registry that was made with another key, or other rules for fingerprints, is
 // refused with an error of kind [fingerprint.ErrParams]; so is, with an error of
-// no kind, one that a newer version of the program has migrated.
-func Open(ctx context.Context, path string, key *fingerprint.Key) (_ *Registry, err error) {
+// no kind, one that a newer version of the program has migrated. During a rotation the
+// previous key is needed, too; at other times it is ignored.
+func Open(ctx context.Context, path string, key *fingerprint.Key, previous ...*fingerprint.Key) (_ *Registry, err error) {
 	r := &Registry{}
 	defer func() {
 		if err != nil {
@@ -126,9 +138,6 @@ func Open(ctx context.Context, path string, key *fingerprint.Key) (_ *Registry, 
 		}
 	}()
 	if r.path, err = filepath.Abs(path); err != nil {
-		return nil, err
-	}
-	if r.seal, err = newSealer(key); err != nil {
 		return nil, err
 	}
 	if r.cursor, err = newCursors(key); err != nil {
@@ -144,6 +153,20 @@ func Open(ctx context.Context, path string, key *fingerprint.Key) (_ *Registry, 
 		return nil, err
 	}
 	if err := checkParams(ctx, r.write, key.Params()); err != nil {
+		return nil, err
+	}
+	if r.rotation, err = loadRotation(ctx, r.write); err != nil {
+		return nil, err
+	}
+	keys := []*fingerprint.Key{key}
+	if from := r.rotation.Previous; from != "" {
+		i := slices.IndexFunc(previous, func(k *fingerprint.Key) bool { return k.ID() == from })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: the key is being changed, and the previous one, %s, is missing", fingerprint.ErrParams, from)
+		}
+		keys = append(keys, previous[i])
+	}
+	if r.seal, err = newSealer(keys...); err != nil {
 		return nil, err
 	}
 	if r.read, err = connect(r.path, readers, "_query_only=1"); err != nil {
@@ -196,12 +219,11 @@ func checkParams(ctx context.Context, db *sql.DB, params fingerprint.Params) err
 	if err != nil {
 		return err
 	}
-	const name = "params"
-	if _, err := db.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, name, string(encoded)); err != nil {
+	if _, err := db.ExecContext(ctx, `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING`, metaParams, string(encoded)); err != nil {
 		return fmt.Errorf("store parameters: %w", err)
 	}
 	var value string
-	if err := db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = $1`, name).Scan(&value); err != nil {
+	if err := db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = $1`, metaParams).Scan(&value); err != nil {
 		return fmt.Errorf("read parameters: %w", err)
 	}
 	var stored fingerprint.Params
@@ -220,7 +242,8 @@ func (r *Registry) Stats(ctx context.Context) (storage.RegistryStats, error) {
 		(SELECT COALESCE(SUM(page_count), 0) FROM versions) - (SELECT COALESCE(SUM(page_count), 0) FROM versions WHERE `+ofWithdrawn+`),
 		(SELECT COALESCE(SUM(text_bytes), 0) FROM versions) - (SELECT COALESCE(SUM(text_bytes), 0) FROM versions WHERE `+ofWithdrawn+`),
 		(SELECT COUNT(*) FROM drawings),
-		(SELECT COUNT(*) FROM versions WHERE drawn = 0 AND NOT `+ofWithdrawn+`)`).Scan(&s.Documents, &s.Pages, &s.TextBytes, &s.Drawings, &s.Undrawn)
+		(SELECT COUNT(*) FROM versions WHERE drawn = 0 AND NOT `+ofWithdrawn+`),
+		(SELECT COUNT(*) FROM (`+earlier+`) AS e)`, r.rotation.Last).Scan(&s.Documents, &s.Pages, &s.TextBytes, &s.Drawings, &s.Undrawn, &s.Earlier)
 	if err != nil {
 		return storage.RegistryStats{}, r.explain("count documents", err)
 	}

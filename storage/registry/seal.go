@@ -27,31 +27,43 @@ const maxPlaces = 64 << 20
 // with the ordinal, or the id of a webhook, as additional data. Each has a key of its
 // own, so that one cannot be passed off as the other.
 type sealer struct {
-	places, sketches, layouts, hashes, posts, webhooks cipher.AEAD
+	places, sketches, layouts, hashes, posts, webhooks ciphers
+	ids                                                []string // of the keys
 
 	inflaters sync.Pool // of readers of package flate: each has 40 KB of its own
 }
 
-func newSealer(key *fingerprint.Key) (*sealer, error) {
+// ciphers are those of one purpose, of each key. The first writes, all of them open.
+type ciphers []cipher.AEAD
+
+// newSealer seals with the first of the keys.
+func newSealer(keys ...*fingerprint.Key) (*sealer, error) {
 	s := &sealer{}
-	for purpose, aead := range map[string]*cipher.AEAD{
+	for purpose, to := range map[string]*ciphers{
 		"registry places": &s.places, "registry sketches": &s.sketches, "registry layouts": &s.layouts, "registry hashes": &s.hashes,
 		"registry posts":    &s.posts,
 		"registry webhooks": &s.webhooks,
 	} {
-		block, err := aes.NewCipher(key.Derive(purpose, 32))
-		if err != nil {
-			return nil, err
+		for _, key := range keys {
+			block, err := aes.NewCipher(key.Derive(purpose, 32))
+			if err != nil {
+				return nil, err
+			}
+			aead, err := cipher.NewGCM(block)
+			if err != nil {
+				return nil, err
+			}
+			*to = append(*to, aead)
 		}
-		if *aead, err = cipher.NewGCM(block); err != nil {
-			return nil, err
-		}
+	}
+	for _, key := range keys {
+		s.ids = append(s.ids, key.ID())
 	}
 	return s, nil
 }
 
 // sealedVersion is what is encrypted of a version.
-type sealedVersion struct{ places, sketch []byte } // no sketch: nil
+type sealedVersion struct{ places, sketch, second []byte } // no sketch: nil; no second one: empty
 
 // versions seals places and sketches of versions, in their order.
 func (s *sealer) versions(versions []storage.Version) ([]sealedVersion, error) {
@@ -79,18 +91,22 @@ func (s *sealer) versions(versions []storage.Version) ([]sealedVersion, error) {
 		}
 		all[i].places = seal(s.places, v.Ordinal, deflated.Bytes())
 		if len(v.Sketch) > 0 {
-			all[i].sketch = seal(s.sketches, v.Ordinal, v.Sketch) // hashes: there is nothing to deflate
+			all[i].sketch, all[i].second = seal(s.sketches, v.Ordinal, v.Sketch), []byte{} // hashes: there is nothing to deflate
+			if len(v.SecondSketch) > 0 {
+				all[i].second = seal(s.sketches, v.Ordinal, v.SecondSketch)
+			}
 		}
 	}
 	return all, nil
 }
 
-func seal(aead cipher.AEAD, ordinal storage.Ordinal, content []byte) []byte {
-	return sealAs(aead, additional(ordinal), content)
+func seal(with ciphers, ordinal storage.Ordinal, content []byte) []byte {
+	return sealAs(with, additional(ordinal), content)
 }
 
 // sealAs encrypts the content of what a name names, such as an ordinal or an id.
-func sealAs(aead cipher.AEAD, name, content []byte) []byte {
+func sealAs(with ciphers, name, content []byte) []byte {
+	aead := with[0]
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(content)+aead.Overhead())
 	_, _ = rand.Read(nonce) // never fails: crypto/rand ends the program instead
 	return aead.Seal(nonce, nonce, content, name)
@@ -98,20 +114,23 @@ func sealAs(aead cipher.AEAD, name, content []byte) []byte {
 
 var errSeal = errors.New("wrong key, or changed bytes")
 
-func unseal(aead cipher.AEAD, ordinal storage.Ordinal, sealed []byte) ([]byte, error) {
-	return unsealAs(aead, additional(ordinal), sealed)
+func unseal(with ciphers, ordinal storage.Ordinal, sealed []byte) ([]byte, error) {
+	content, _, err := unsealAs(with, additional(ordinal), sealed)
+	return content, err
 }
 
-func unsealAs(aead cipher.AEAD, name, sealed []byte) ([]byte, error) {
-	if len(sealed) < aead.NonceSize() {
-		return nil, errSeal
+// unsealAs tells, too, which of the ciphers has sealed it.
+func unsealAs(with ciphers, name, sealed []byte) (content []byte, by int, err error) {
+	for by, aead := range with {
+		if len(sealed) < aead.NonceSize() {
+			break
+		}
+		nonce, text := sealed[:aead.NonceSize()], sealed[aead.NonceSize():]
+		if content, err := aead.Open(nil, nonce, text, name); err == nil {
+			return content, by, nil
+		}
 	}
-	nonce, text := sealed[:aead.NonceSize()], sealed[aead.NonceSize():]
-	content, err := aead.Open(nil, nonce, text, name)
-	if err != nil {
-		return nil, errSeal
-	}
-	return content, nil
+	return nil, 0, errSeal
 }
 
 func (s *sealer) openPlaces(ordinal storage.Ordinal, sealed []byte) ([]byte, error) {
@@ -146,8 +165,13 @@ func (s *sealer) post(sequence int64, fingerprints []byte) []byte {
 	return sealAs(s.posts, binary.BigEndian.AppendUint64(nil, uint64(sequence)), fingerprints)
 }
 
-func (s *sealer) openPost(sequence int64, sealed []byte) ([]byte, error) {
-	return unsealAs(s.posts, binary.BigEndian.AppendUint64(nil, uint64(sequence)), sealed)
+// openPost tells, too, with which key the fingerprints were made; empty: the current one.
+func (s *sealer) openPost(sequence int64, sealed []byte) (fingerprints []byte, keyID string, err error) {
+	fingerprints, by, err := unsealAs(s.posts, binary.BigEndian.AppendUint64(nil, uint64(sequence)), sealed)
+	if by > 0 {
+		keyID = s.ids[by]
+	}
+	return fingerprints, keyID, err
 }
 
 func additional(ordinal storage.Ordinal) []byte {

@@ -41,7 +41,7 @@ const (
 FROM versions v JOIN documents d ON d.id = v.document
 WHERE d.withdrawn_at = 0 AND v.ordinal`
 
-	sketchQuery = `SELECT ordinal, sealed FROM sketches WHERE ordinal`
+	sketchQuery = `SELECT ordinal, CASE WHEN length(second) > 0 THEN second ELSE sealed END FROM sketches WHERE ordinal`
 
 	drawingQuery = `SELECT ordinal, version, page, part, region, layout FROM drawings WHERE ordinal`
 
@@ -96,9 +96,9 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`},
 		{write, &s.ordinalOf, `SELECT ordinal FROM versions WHERE document = $1 AND number = $2`},
 		{write, &s.replaceVersion, `UPDATE versions SET ordinal = $1, media_type = $2, density = $3, status = $4, reason = $5,
-			text_bytes = $6, page_count = $7, pages = $8, drawn = $9, undrawn = $10 WHERE document = $11 AND number = $12`},
+			text_bytes = $6, page_count = $7, pages = $8, drawn = $9, undrawn = $10, content = $11 WHERE document = $12 AND number = $13`},
 		{write, &s.addPlaces, `INSERT INTO places (ordinal, sealed) VALUES ($1, $2)`},
-		{write, &s.addSketch, `INSERT INTO sketches (ordinal, sealed) VALUES ($1, $2)`},
+		{write, &s.addSketch, `INSERT INTO sketches (ordinal, sealed, second) VALUES ($1, $2, $3)`},
 		{write, &s.addGates, `INSERT INTO gates (ordinal, gates) VALUES ($1, $2)`},
 		{write, &s.markDrawn, `UPDATE versions SET drawn = $1, undrawn = $2
 			WHERE ordinal = $3 AND (SELECT d.withdrawn_at FROM documents d WHERE d.id = versions.document) = 0`},

@@ -166,7 +166,8 @@ func (s *sealer) openSecret(id storage.WebhookID, sealed []byte) ([]byte, error)
 	if len(sealed) == 0 {
 		return nil, nil
 	}
-	return unsealAs(s.webhooks, []byte(id), sealed)
+	secret, _, err := unsealAs(s.webhooks, []byte(id), sealed)
+	return secret, err
 }
 
 // emit stores events for the webhooks that cover them, in the order in which they are

@@ -427,7 +427,7 @@ func (s *registrySuite) reread() {
 	now := old
 	now.Ordinal, now.Status, now.Reason, now.TextBytes = s.ordinal(), "ok", "", 2200
 	now.Pages = []storage.Page{{Number: 1, Characters: 900, CodePoints: 1000, Reader: "c", Gate: &storage.Gate{Characters: 1}}}
-	now.Places, now.Sketch = []byte("other places"), []byte("other sketch")
+	now.Places, now.Sketch, now.Content = []byte("other places"), []byte("other sketch"), []byte("the same, under another key")
 	s.put(storage.Changes{Rereads: []storage.Version{now}})
 	s.crash()
 	d, versions, sources, err := s.r.Document(ctx, everywhere, "doc_a")
@@ -724,13 +724,22 @@ func (s *registrySuite) drawings() {
 	s.equal(s.drawingsOf(false), []storage.Ordinal{again.Ordinal})
 	s.equal(s.near(hash(50), 0), []storage.Near{{Ordinal: again.Ordinal}})
 
-	// Read again, all of it is to be drawn again.
+	// Read again, all of it is to be drawn again, and known by what was drawn until it is.
 	reread := a.Versions[0]
 	reread.Ordinal = s.ordinal()
 	s.put(storage.Changes{Rereads: []storage.Version{reread}})
+	s.equal(s.drawingsOf(false, reread.Ordinal), []storage.Ordinal{again.Ordinal})
+	s.equal(s.near(hash(50), 0), []storage.Near{{Ordinal: again.Ordinal}})
+	drawings, err := s.r.Drawings(ctx, []storage.Ordinal{again.Ordinal})
+	s.ok(err)
+	s.equal(drawings[again.Ordinal].Version, reread.Ordinal)
+	s.equal(pending(1, 0), []storage.Ordinal{reread.Ordinal})
+	// Nothing is to be drawn of it: nothing is left.
+	reread.Ordinal, reread.Drawn = s.ordinal(), 3
+	s.put(storage.Changes{Rereads: []storage.Version{reread}})
 	s.equal(len(s.drawingsOf(false)), 0)
 	s.equal(len(s.near(hash(50), 0)), 0)
-	s.equal(pending(1, 0), []storage.Ordinal{reread.Ordinal})
+	s.equal(len(pending(1, 0)), 0)
 
 	again.Ordinal = s.ordinal()
 	s.put(storage.Changes{Drawn: []storage.Drawn{{Version: reread.Ordinal, By: 3, Drawings: []storage.Drawing{again}}}})
