@@ -101,7 +101,7 @@ something is wrong.`,
 					if strings.TrimSpace(line) == "" {
 						continue
 					}
-					a, err := audit.ParseCheckpoint(line, key)
+					a, err := audit.ParseAnchor(line, key)
 					if err != nil {
 						return fmt.Errorf("anchor %s: %w", anchor, err)
 					}

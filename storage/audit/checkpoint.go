@@ -21,6 +21,7 @@ type Checkpoint struct {
 	Sequence int64 // of the last record; 0: none
 	Code     string
 	Time     time.Time
+	keyID    string
 	text     string
 }
 
@@ -43,7 +44,7 @@ func keysOf(key *fingerprint.Key) keys {
 }
 
 func (k keys) checkpoint(sequence int64, last code, at time.Time) Checkpoint {
-	c := Checkpoint{Sequence: sequence, Code: hex.EncodeToString(last[:]), Time: at.UTC().Truncate(time.Millisecond)}
+	c := Checkpoint{keyID: k.id, Sequence: sequence, Code: hex.EncodeToString(last[:]), Time: at.UTC().Truncate(time.Millisecond)}
 	said := strings.Join([]string{origin, k.id, strconv.FormatInt(sequence, 10), c.Code, c.Time.Format(time.RFC3339Nano)}, " ")
 	c.text = said + " " + base64.StdEncoding.EncodeToString(ed25519.Sign(k.sign, []byte(said)))
 	return c
@@ -52,6 +53,16 @@ func (k keys) checkpoint(sequence int64, last code, at time.Time) Checkpoint {
 // ParseCheckpoint reads a checkpoint that was kept elsewhere, and checks its signature.
 func ParseCheckpoint(text string, key *fingerprint.Key) (Checkpoint, error) {
 	return keysOf(key).parse(strings.TrimSpace(text))
+}
+
+// ParseAnchor is ParseCheckpoint that takes those of earlier keys, too. Their signatures cannot
+// be checked without these keys: they are compared with the closed logs.
+func ParseAnchor(text string, key *fingerprint.Key) (Checkpoint, error) {
+	text = strings.TrimSpace(text)
+	if fields := strings.Split(text, " "); len(fields) == 6 && fields[0] == origin && fields[1] != key.ID() {
+		return parseFields(fields, text)
+	}
+	return ParseCheckpoint(text, key)
 }
 
 var errCheckpoint = errors.New("not a checkpoint")
@@ -68,12 +79,16 @@ func (k keys) parse(text string) (Checkpoint, error) {
 	if err != nil || !ed25519.Verify(k.sign.Public().(ed25519.PublicKey), []byte(strings.Join(fields[:5], " ")), signature) {
 		return Checkpoint{}, fmt.Errorf("%w: the signature is wrong", errCheckpoint)
 	}
+	return parseFields(fields, text)
+}
+
+func parseFields(fields []string, text string) (Checkpoint, error) {
 	sequence, err := strconv.ParseInt(fields[2], 10, 64)
 	at, failed := time.Parse(time.RFC3339Nano, fields[4])
 	if err := errors.Join(err, failed); err != nil {
 		return Checkpoint{}, errCheckpoint
 	}
-	return Checkpoint{Sequence: sequence, Code: fields[3], Time: at, text: text}, nil
+	return Checkpoint{keyID: fields[1], Sequence: sequence, Code: fields[3], Time: at, text: text}, nil
 }
 
 // A head is two places of this many bytes, each with a checkpoint and fillers behind it.

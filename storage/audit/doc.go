@@ -32,4 +32,12 @@
 // Who sets back the whole folder to an earlier state is not found out by what is in it.
 // Therefore a checkpoint is a line of text that can be kept elsewhere, an anchor: [Verify]
 // finds that the log does not lead there any more.
+//
+// # Rotation
+//
+// When the secret key is changed ([Rotate]), the log ends with a record of that, and its
+// folder is named after its key. Nothing is added there any more, and nobody needs its key:
+// the first record of the log that follows has the SHA-256 of the closed one, over what
+// sha256sum prints of its files, so that it can be computed without us, and its last checkpoint.
+// That log is chained with the next key, whose holder thereby vouches for both.
 package audit

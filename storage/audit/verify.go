@@ -25,7 +25,8 @@ type Report struct {
 	Records  int64
 	Files    int
 	Head     Checkpoint
-	Unsigned int64 // records beyond the head: written when the program was ended; opening the log signs them
+	Unsigned int64    // records beyond the head: written when the program was ended; opening the log signs them
+	Closed   []string // folders of logs of earlier keys, as they were closed
 	Problems []Problem
 }
 
@@ -44,7 +45,8 @@ func (p Problem) String() string {
 }
 
 // Verify follows the chain of the log in a folder from its beginning, and compares it with
-// its head and with anchors, checkpoints that were kept elsewhere. It changes nothing, and
+// its head and with anchors, checkpoints that were kept elsewhere; and the closed logs of
+// earlier keys with what it says about them. It changes nothing, and
 // may run beside a writer. An error means that the log could not be read at all.
 func Verify(dir string, key *fingerprint.Key, anchors ...Checkpoint) (Report, error) {
 	return verify(dir, keysOf(key), anchors)
@@ -70,6 +72,9 @@ func verify(dir string, k keys, anchors []Checkpoint) (Report, error) {
 		anchors = append(anchors, v.Head)
 	}
 	for _, a := range anchors {
+		if a.keyID != k.id {
+			continue
+		}
 		v.wanted[a.Sequence] = append(v.wanted[a.Sequence], a)
 	}
 	files, err := filesOf(dir)
@@ -89,11 +94,14 @@ func verify(dir string, k keys, anchors []Checkpoint) (Report, error) {
 		}
 	}
 	for _, a := range anchors {
-		if a.Sequence > v.Records {
+		if a.keyID == k.id && a.Sequence > v.Records {
 			v.problem("", 0, fmt.Sprintf("the log ends with record %d, but had %d on %s", v.Records, a.Sequence, a.Time.Format("2006-01-02 15:04:05")))
 		}
 	}
 	v.Unsigned = max(v.Records-v.Head.Sequence, 0)
+	if err := v.closedLogs(anchors); err != nil {
+		return v.Report, fmt.Errorf("verify audit log: %w", err)
+	}
 	return v.Report, nil
 }
 
