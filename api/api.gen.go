@@ -297,6 +297,7 @@ const (
 	RegistrationKindEstimate RegistrationKind = "estimate"
 	RegistrationKindGaps     RegistrationKind = "gaps"
 	RegistrationKindListing  RegistrationKind = "listing"
+	RegistrationKindRekey    RegistrationKind = "rekey"
 )
 
 // Valid indicates whether the value is a known member of the RegistrationKind enum.
@@ -307,6 +308,8 @@ func (e RegistrationKind) Valid() bool {
 	case RegistrationKindGaps:
 		return true
 	case RegistrationKindListing:
+		return true
+	case RegistrationKindRekey:
 		return true
 	default:
 		return false
@@ -702,6 +705,9 @@ type Covered struct {
 	// Gone Of these documents, how many are at none of their sources any more, so that their pages cannot be shown.
 	Gone  int   `json:"gone"`
 	Pages int64 `json:"pages"`
+
+	// PreviousKey Of these documents, how many are kept under the previous secret key, for now or in part, while the key is being changed. They are protected as the others are.
+	PreviousKey int `json:"previous_key"`
 
 	// Status How a file was read.
 	Status Status `json:"status"`
@@ -1329,7 +1335,8 @@ type Registration struct {
 	ID            string `json:"id"`
 
 	// Kind What is gone through: the `listing` of the source; its `gaps`, which made no document before; or, as an `estimate`, the listing without registering
-	// anything. The listing unless given.
+	// anything. The listing unless given. While the secret key is being changed: `rekey`, all that is kept under the previous key and can be read again from the
+	// archive or a source.
 	Kind RegistrationKind `json:"kind"`
 
 	// Listed Objects seen so far.
@@ -1369,7 +1376,8 @@ type RegistrationItem struct {
 }
 
 // RegistrationKind What is gone through: the `listing` of the source; its `gaps`, which made no document before; or, as an `estimate`, the listing without registering
-// anything. The listing unless given.
+// anything. The listing unless given. While the secret key is being changed: `rekey`, all that is kept under the previous key and can be read again from the
+// archive or a source.
 type RegistrationKind string
 
 // RegistrationList defines model for RegistrationList.
@@ -1792,14 +1800,15 @@ type StartRegistrationJSONBody struct {
 	Department Department `json:"department,omitempty,omitzero"`
 
 	// Kind What is gone through: the `listing` of the source; its `gaps`, which made no document before; or, as an `estimate`, the listing without registering
-	// anything. The listing unless given.
+	// anything. The listing unless given. While the secret key is being changed: `rekey`, all that is kept under the previous key and can be read again from the
+	// archive or a source.
 	Kind RegistrationKind `json:"kind,omitempty,omitzero"`
 
 	// Prefix Only keys that begin with this, below the source's own prefix.
 	Prefix string `json:"prefix,omitempty,omitzero"`
 
-	// Source The name of a configured source, or s3://BUCKET/PREFIX of one.
-	Source string `json:"source"`
+	// Source The name of a configured source, or s3://BUCKET/PREFIX of one. Needed, but for the kind `rekey`.
+	Source string `json:"source,omitempty,omitzero"`
 }
 
 // WatchRegistrationParams defines parameters for WatchRegistration.

@@ -20,7 +20,7 @@ func (s *Server) GetCoverage(ctx context.Context, _ GetCoverageRequestObject) (G
 	answer.Usual.IndexBytes, answer.Usual.Seconds = size, 1/pace
 	for _, c := range covered {
 		answer.Items = append(answer.Items, Covered{
-			Department: c.Department, Status: Status(c.Status), Documents: c.Documents, Pages: c.Pages, Undrawn: c.Undrawn, Gone: c.Gone, Gaps: c.Gaps,
+			Department: c.Department, Status: Status(c.Status), Documents: c.Documents, Pages: c.Pages, Undrawn: c.Undrawn, Gone: c.Gone, Gaps: c.Gaps, PreviousKey: c.Earlier,
 		})
 	}
 	return GetCoverage200JSONResponse(answer), nil

@@ -29,6 +29,7 @@ type suspect struct {
 	file     bool
 	// grams are the fingerprints of a text that only the caller has; nil: it is text.
 	grams []fingerprint.Hash
+	keyID string // of the key that they were made with
 }
 
 // Match implements POST /v1/match.
@@ -80,14 +81,14 @@ func (s *Server) submittedText(r *MatchRequest) (suspect, error) {
 		return suspect{}, fieldError("", "needs either text or fingerprints")
 	case r.Text != nil:
 		return suspect{text: *r.Text}, nil
-	case r.Fingerprints.KeyID != s.Key.ID():
+	case r.Fingerprints.KeyID != s.Key.ID() && (s.Previous == nil || r.Fingerprints.KeyID != s.Previous.ID()):
 		return suspect{}, fieldError("/fingerprints/key_id", "is not that of this deployment's secret key")
 	}
 	grams, ok := fingerprint.ParseHashes([]fingerprint.Hash{}, r.Fingerprints.Grams)
 	if !ok {
 		return suspect{}, fieldError("/fingerprints/grams", "must have 6 bytes for each gram")
 	}
-	return suspect{grams: grams}, nil
+	return suspect{grams: grams, keyID: r.Fingerprints.KeyID}, nil
 }
 
 // lookUp answers one question that arrived at a time.
@@ -100,7 +101,7 @@ func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Ti
 	}
 	size := len(what.text) + len(what.grams)
 	report, err := s.matchText(ctx, size, match.Query{
-		Text: what.text, Grams: what.grams, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain,
+		Text: what.text, Grams: what.grams, KeyID: what.keyID, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain,
 	})
 	if err != nil {
 		return MatchAnswer{}, err

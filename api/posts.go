@@ -123,9 +123,13 @@ func (p *Post) weight() int64 {
 
 // takePost looks a post up when it is its turn, and takes it in.
 func (s *Server) takePost(ctx context.Context, post Post, turn *semaphore.Weighted) (PostAnswer, error) {
-	content := s.contentOf(post)
+	content := contentOf(post, s.postKey)
 	n := noteOf(ctx)
-	if before, known, err := s.Intake.Known(ctx, post.ID, content); err != nil || known {
+	before, known, err := s.Intake.Known(ctx, post.ID, content)
+	if errors.Is(err, intake.ErrOtherPost) && s.previousPostKey != nil {
+		before, known, err = s.Intake.Known(ctx, post.ID, contentOf(post, s.previousPostKey))
+	}
+	if err != nil || known {
 		n.of(int(post.weight()), before.Verdict)
 		return toPostAnswer(before, ""), err
 	}
@@ -228,8 +232,8 @@ func (s *Server) examineText(ctx context.Context, what suspect, seenAt time.Time
 
 // contentOf is a keyed hash of all that a post shows: when it was seen does not belong to
 // it.
-func (s *Server) contentOf(post Post) []byte {
-	h := hmac.New(sha256.New, s.postKey)
+func contentOf(post Post, key []byte) []byte {
+	h := hmac.New(sha256.New, key)
 	part := func(b []byte) {
 		_ = binary.Write(h, binary.LittleEndian, int64(len(b))) // a hash never fails
 		h.Write(b)

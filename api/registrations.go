@@ -34,6 +34,12 @@ func (s *Server) StartRegistration(ctx context.Context, request StartRegistratio
 		return nil, auth.ErrForbidden
 	}
 	b := request.Body
+	switch rekey := storage.JobKind(b.Kind) == storage.JobRekey; {
+	case !rekey && b.Source == "":
+		return nil, fieldError("/source", "is required")
+	case rekey && b.Source+b.Prefix != "":
+		return nil, fieldError("/source", "is not for the kind rekey, which goes through the archive and all sources")
+	}
 	job, started, err := s.Ingest.StartJob(ctx, JobRequest{
 		Source: b.Source, Prefix: b.Prefix, Kind: storage.JobKind(b.Kind), Department: b.Department, Classification: b.Classification, Collection: b.Collection, Again: b.Again,
 	})

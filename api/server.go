@@ -161,7 +161,9 @@ type Intake interface {
 
 // Config is what a server works with.
 type Config struct {
-	Key      *fingerprint.Key
+	Key *fingerprint.Key
+	// Previous is the key before, during a rotation; nil at other times.
+	Previous *fingerprint.Key
 	Matcher  Matcher
 	Index    storage.Index // of texts
 	Pages    storage.Index // of layouts of pages
@@ -201,7 +203,8 @@ type Server struct {
 	looks   *semaphore.Weighted
 	// Of posts that come alone, and of those that are fed:
 	examining, feeding *semaphore.Weighted
-	postKey            []byte
+	// Of what posts show; the previous one is nil outside of a rotation.
+	postKey, previousPostKey []byte
 	// Of versions of the index, for callers that do not see all departments:
 	versionKey []byte
 	drain      drain
@@ -217,7 +220,10 @@ func NewServer(c Config) (*Server, error) {
 	}
 	s := &Server{Config: c, spec: spec, callers: auth.Callers{Keys: c.Registry, Tokens: c.Tokens},
 		texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
-		examining: semaphore.NewWeighted(atATime()), feeding: semaphore.NewWeighted(atATime()), postKey: c.Key.Derive("content of posts", 32), versionKey: c.Key.Derive("version of the index", 32)}
+		examining: semaphore.NewWeighted(atATime()), feeding: semaphore.NewWeighted(atATime()), postKey: postKey(c.Key), versionKey: c.Key.Derive("version of the index", 32)}
+	if c.Previous != nil {
+		s.previousPostKey = postKey(c.Previous)
+	}
 	s.quotas = &quotas{limits: c.Quotas, alarm: s.alarmAbout, callers: map[string]*asker{}}
 	s.closing, s.close = context.WithCancel(context.Background())
 	if s.roles, err = rolesOf(spec); err != nil {
@@ -234,6 +240,8 @@ func NewServer(c Config) (*Server, error) {
 	s.echo = e
 	return s, nil
 }
+
+func postKey(key *fingerprint.Key) []byte { return key.Derive("content of posts", 32) }
 
 //go:embed home.html
 var home []byte

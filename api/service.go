@@ -197,6 +197,7 @@ func newMetrics(registry storage.Registry, index, pages storage.Index, webhooks 
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		ofRegistry("sealprint_documents", "Registered documents.", func(s storage.RegistryStats) int64 { return int64(s.Documents) }),
 		ofRegistry("sealprint_drawings", "Pages, and pictures on pages, that are known by their look.", func(s storage.RegistryStats) int64 { return s.Drawings }),
+		ofRegistry("sealprint_previous_key_versions", "Versions of documents that are kept under the previous secret key.", func(s storage.RegistryStats) int64 { return s.Earlier }),
 		ofRegistry("sealprint_undrawn_versions", "Versions of documents whose pages are to be drawn.", func(s storage.RegistryStats) int64 { return s.Undrawn }),
 		gauge("sealprint_webhook_backlog", "Deliveries of webhooks that wait.", func(ctx context.Context) (float64, error) {
 			pending, _, err := webhooks.Backlog(ctx)

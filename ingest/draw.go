@@ -58,6 +58,7 @@ type kept struct {
 type spooled struct {
 	*os.File
 	size int64
+	sum  sums   // if it was read for something else
 	free func() // gives its room back; nil: it has none
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 
@@ -33,11 +34,30 @@ type Fingerprinter struct {
 	extractor    Extractor
 	key, pageKey *fingerprint.Key
 	contentKey   []byte
+	// During a rotation of the secret key; nil at other times.
+	previous           *fingerprint.Key
+	previousContentKey []byte
 }
 
 // NewFingerprinter makes fingerprints with a deployment's key.
 func NewFingerprinter(key *fingerprint.Key, extractor Extractor) *Fingerprinter {
-	return &Fingerprinter{extractor, key, key.Pages(), key.Derive("content hash", sha256.Size)}
+	return &Fingerprinter{extractor: extractor, key: key, pageKey: key.Pages(), contentKey: contentKey(key)}
+}
+
+func contentKey(key *fingerprint.Key) []byte { return key.Derive("content hash", sha256.Size) }
+
+// rotateFrom has content recognized that was registered under the previous key.
+func (f *Fingerprinter) rotateFrom(previous *fingerprint.Key) {
+	f.previous, f.previousContentKey = previous, contentKey(previous)
+}
+
+// sums are the keyed hashes of a file's content: with the current key, and with the previous
+// one during a rotation.
+type sums struct{ now, before []byte }
+
+// of reports whether a version has the content.
+func (s sums) of(v storage.Version) bool {
+	return hmac.Equal(s.now, v.Content) || s.before != nil && hmac.Equal(s.before, v.Content)
 }
 
 // Fingerprints makes all fingerprints of a file at once, as densely as any collection keeps
@@ -64,7 +84,7 @@ func (f *Fingerprinter) Fingerprints(ctx context.Context, content io.Reader) (ma
 	}
 	made = &Fingerprints{}
 	made.Version, made.Hashes = f.text(reading, fingerprint.Dense)
-	made.Version.Content, made.Version.Size = sum, size
+	made.Version.Content, made.Version.Size = sum.now, size
 	if f.drawable(reading) {
 		if made.Looks, err = f.looks(ctx, file, size, reading.MediaType); err != nil {
 			return nil, "", "", err
@@ -74,9 +94,18 @@ func (f *Fingerprinter) Fingerprints(ctx context.Context, content io.Reader) (ma
 	return made, reading.Status, reading.Reason, nil
 }
 
-// spool reads a file into memory, with the keyed hash of its content.
-func (f *Fingerprinter) spool(content io.Reader) (*os.File, int64, []byte, error) {
-	return Spool(content, hmac.New(sha256.New, f.contentKey))
+// spool reads a file into memory, with the keyed hashes of its content.
+func (f *Fingerprinter) spool(content io.Reader) (*os.File, int64, sums, error) {
+	var before hash.Hash
+	if f.previous != nil {
+		before = hmac.New(sha256.New, f.previousContentKey)
+		content = io.TeeReader(content, before)
+	}
+	file, size, now, err := Spool(content, hmac.New(sha256.New, f.contentKey))
+	if err != nil || before == nil {
+		return file, size, sums{now: now}, err
+	}
+	return file, size, sums{now, before.Sum(nil)}, nil
 }
 
 // drawable reports whether a file that was read has pages that can be drawn.
@@ -87,6 +116,9 @@ func (f *Fingerprinter) drawable(r *Reading) bool {
 // text makes the fingerprints of what was read of a file.
 func (f *Fingerprinter) text(r *Reading, window fingerprint.Window) (storage.Version, []fingerprint.Hash) {
 	b := fingerprint.NewBuilder(f.key, window)
+	if f.previous != nil {
+		b.SketchWith(f.previous)
+	}
 	v := storage.Version{MediaType: r.MediaType, Window: window, Status: string(r.Status), Reason: r.Reason}
 	for i, page := range r.Pages {
 		b.AddPage(page.Number, page.Text)
@@ -97,7 +129,7 @@ func (f *Fingerprinter) text(r *Reading, window fingerprint.Window) (storage.Ver
 			NeedsOCR: page.NeedsOCR, Gate: page.Gate,
 		})
 	}
-	v.Places, v.Sketch = b.Places(), b.Sketch().Bytes()
+	v.Places, v.Sketch, v.SecondSketch = b.Places(), b.Sketch().Bytes(), b.SecondSketch().Bytes()
 	return v, b.Hashes()
 }
 

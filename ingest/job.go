@@ -64,6 +64,9 @@ func NewJobs(ctx context.Context, registrar *Registrar, registry storage.Registr
 	}
 	for _, job := range unfinished {
 		place, err := j.place(job.Source)
+		if job.Kind == storage.JobRekey {
+			err = nil
+		}
 		if err != nil || job.Scheduled {
 			job.State, job.EndedAt = storage.JobCancelled, time.Now().UTC()
 			if err != nil {
@@ -137,7 +140,13 @@ func (j *Jobs) resolve(r Request) (Place, string, error) {
 // already; started tells which. Another request for the same source and prefix
 // is of kind storage.ErrConflict meanwhile.
 func (j *Jobs) Start(ctx context.Context, r Request) (job storage.Job, started bool, err error) {
-	place, prefix, err := j.resolve(r)
+	var place Place
+	var prefix string
+	if r.Kind != storage.JobRekey {
+		place, prefix, err = j.resolve(r)
+	} else if j.registrar.previous == nil {
+		err = fmt.Errorf("%w: the secret key is not being changed", storage.ErrConflict)
+	}
 	if err != nil {
 		return storage.Job{}, false, err
 	}
@@ -247,6 +256,10 @@ func (j *Jobs) run(ctx context.Context, place Place, run *run) error {
 	switch start.Kind {
 	case storage.JobEstimate:
 		return j.estimate(ctx, place, run)
+	case storage.JobRekey:
+		if err := j.expect(ctx, run); err != nil {
+			return err
+		}
 	case storage.JobGaps:
 		run.unordered = true // where it was is told by when each gap was tried
 	}
@@ -302,8 +315,11 @@ type task struct {
 
 // tasks are the objects of a job, with what is said about them.
 func (j *Jobs) tasks(ctx context.Context, place Place, job storage.Job, patience time.Duration) iter.Seq2[task, error] {
-	if job.Kind == storage.JobGaps {
+	switch job.Kind {
+	case storage.JobGaps:
 		return j.gaps(ctx, place, job)
+	case storage.JobRekey:
+		return j.earlier(ctx, job)
 	}
 	return func(yield func(task, error) bool) {
 		known := known{jobs: j, place: place, prefix: job.Prefix, at: job.Checkpoint}

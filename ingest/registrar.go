@@ -82,6 +82,10 @@ type File struct {
 	// Settled has what could not be read in this state of the object before left alone.
 	Settled bool
 
+	// moving is the version that the file is of, if all that is to be done is to keep it under
+	// the current key. Nothing is said about its sources then.
+	moving *storage.Version
+
 	job *run
 	seq int64
 }
@@ -108,6 +112,8 @@ type Registrar struct {
 	places  []Place
 	drawer  *drawer
 	told    func([]storage.Sheet)
+	// rotation says what is kept under the previous key.
+	rotation storage.Rotation
 
 	outage      time.Duration // maxOutage but in tests
 	revisionKey []byte
@@ -126,6 +132,10 @@ type Config struct {
 	Archive   Archive
 	Places    []Place // from which files can be read again
 	Key       *fingerprint.Key
+	// Previous is the key before, during a rotation: what it covers is read again whenever it
+	// is met, and kept under the current key.
+	Previous *fingerprint.Key
+	Rotation storage.Rotation
 	// Told is called with the sheets of documents when they are registered; it must not wait.
 	// It may be nil.
 	Told func(sheets []storage.Sheet)
@@ -136,12 +146,15 @@ type Config struct {
 func NewRegistrar(ctx context.Context, c Config) (*Registrar, error) {
 	r := &Registrar{
 		index: c.Index, pages: c.Pages, registry: c.Registry, Fingerprinter: NewFingerprinter(c.Key, c.Extractor), archive: c.Archive, places: c.Places,
-		drawer: newDrawer(), told: c.Told,
+		drawer: newDrawer(), told: c.Told, rotation: c.Rotation,
 		outage:      maxOutage,
 		revisionKey: c.Key.Derive("revision hash", sha256.Size),
 		budget:      semaphore.NewWeighted(MaxInFlightBytes),
 		queue:       make(chan *prepared),
 		stopped:     make(chan struct{}),
+	}
+	if c.Previous != nil {
+		r.rotateFrom(c.Previous)
 	}
 	if err := r.reconcile(ctx); err != nil {
 		return nil, err
@@ -256,8 +269,11 @@ func (r *Registrar) register(ctx context.Context, f File, free func()) (Result, 
 	free = sync.OnceFunc(free)
 	defer free()
 	prepare := r.prepare
-	if f.Made != nil {
+	switch {
+	case f.Made != nil:
 		prepare = r.prepareMade
+	case f.moving != nil:
+		prepare = r.prepareMove
 	}
 	p, err := prepare(ctx, f)
 	if err != nil {
@@ -302,7 +318,7 @@ type prepared struct {
 	done    bool // nothing to commit but the job's item and the gap
 	gap     bool // it made no document the last time
 	settled bool // nor this time: it was not even tried
-	content []byte
+	content sums
 	version storage.Version
 	hashes  []fingerprint.Hash
 	reply   chan error
@@ -312,17 +328,32 @@ type prepared struct {
 	// outdated is the ordinal of what was read of the same bytes before and is to be
 	// replaced; 0 if nothing is.
 	outdated storage.Ordinal
+	moved    bool // it is outdated because it is kept under the previous key
+}
+
+// replaces has a version replaced by what is read now.
+func (r *Registrar) replaces(p *prepared, known storage.Version) {
+	p.outdated, p.moved = known.Ordinal, r.rotation.Covers(known.Ordinal)
+}
+
+// registered is the version with the content of a file, whichever key it is kept under.
+func (r *Registrar) registered(ctx context.Context, p *prepared) (storage.Version, error) {
+	known, err := r.registry.Content(ctx, p.file.Department, p.file.Collection, p.content.now)
+	if isNotFound(err) && p.content.before != nil {
+		known, err = r.registry.Content(ctx, p.file.Department, p.file.Collection, p.content.before)
+	}
+	return known, err
 }
 
 // prepareMade prepares a file of which nothing is here but its fingerprints.
 func (r *Registrar) prepareMade(ctx context.Context, f File) (*prepared, error) {
-	p := &prepared{file: f, result: Result{Source: f.Source}, content: f.Made.Version.Content}
+	p := &prepared{file: f, result: Result{Source: f.Source}, content: sums{now: f.Made.Version.Content}}
 	_, err := r.registry.Gap(ctx, f.SourceKey)
 	if err != nil && !isNotFound(err) {
 		return nil, fmt.Errorf("look up gap: %w", err)
 	}
 	p.gap = err == nil
-	known, err := r.registry.Content(ctx, f.Department, f.Collection, p.content)
+	known, err := r.registered(ctx, p)
 	switch {
 	case err == nil:
 		p.version = known // the writer decides: unchanged or duplicate
@@ -350,7 +381,46 @@ func (r *Registrar) prepareMade(ctx context.Context, f File) (*prepared, error) 
 	if len(f.Made.Drawings) > 0 || f.Made.Undrawn != "" {
 		p.version.Drawn, p.looks = 0, &f.Made.Looks
 	}
+	// Nobody can tell its content under the previous key: the same source, as large and with as
+	// much text, is the same file.
+	_, before, err := r.registry.Source(ctx, f.SourceKey)
+	switch {
+	case err != nil && !isNotFound(err):
+		return nil, fmt.Errorf("look up source: %w", err)
+	case err == nil && r.rotation.Covers(before.Ordinal) && before.Size == p.version.Size && before.TextBytes == p.version.TextBytes:
+		r.replaces(p, before)
+	}
 	return p, nil
+}
+
+// prepareMove prepares a version for the current key, from the archive or from one of its
+// sources.
+func (r *Registrar) prepareMove(ctx context.Context, f File) (*prepared, error) {
+	p := &prepared{file: f, result: Result{Source: f.Source}}
+	var file spooled
+	err := retry(ctx, r.outage, func() (err error) {
+		file, err = r.fetchAgain(ctx, *f.moving)
+		return err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, storage.ErrNotFound):
+		return p.finish(Skipped, StatusNotFetched, "it is in no archive and at no source that can be read again"), nil
+	case errors.Is(err, storage.ErrConflict):
+		return p.finish(Skipped, StatusNotFetched, "its source is gone, or holds other bytes now"), nil
+	case err != nil:
+		return p.finish(Failed, StatusNotFetched, (&fetchError{err}).reason()), nil
+	}
+	defer func() {
+		if p.spool.File != nil {
+			file.File = nil // it is drawn
+		}
+		file.close()
+	}()
+	p.content = file.sum
+	r.replaces(p, *f.moving)
+	return r.read(ctx, p, file.File, file.size, *f.moving)
 }
 
 // finish ends a file that makes no document.
@@ -362,7 +432,7 @@ func (p *prepared) finish(o Outcome, s Status, reason string) *prepared {
 
 // isGap reports whether the file made no document although it is to be protected.
 func (p *prepared) isGap() bool {
-	return (p.result.Outcome == Failed || p.result.Outcome == Skipped) && p.result.Reason != withdrawn
+	return (p.result.Outcome == Failed || p.result.Outcome == Skipped) && p.result.Reason != withdrawn && p.file.moving == nil
 }
 
 // known ends a file whose version is registered.
@@ -375,7 +445,7 @@ func (p *prepared) known(o Outcome, v storage.Version) *prepared {
 
 // again reports whether a file is to be read again although its content is known.
 func (r *Registrar) again(f File, known storage.Version) bool {
-	return f.Again && r.Outdated(known)
+	return f.Again && r.Outdated(known) || r.rotation.Covers(known.Ordinal)
 }
 
 // Outdated reports whether a version could be read better now than it was.
@@ -441,10 +511,10 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 		}
 	}()
 	p.content = sum
-	known, err := r.registry.Content(ctx, f.Department, f.Collection, sum)
+	known, err := r.registered(ctx, p)
 	switch {
 	case err == nil && r.again(f, known):
-		p.outdated = known.Ordinal
+		r.replaces(p, known)
 	case err == nil:
 		p.version = known // the writer decides: unchanged or duplicate
 		if known.Undrawn == notKept {
@@ -459,13 +529,19 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 	case !errors.Is(err, storage.ErrNotFound):
 		return nil, fmt.Errorf("look up content: %w", err)
 	}
+	return r.read(ctx, p, spool, size, known)
+}
 
+// read reads a file and makes its fingerprints. Known is what was read of it before, if that
+// is to be replaced.
+func (r *Registrar) read(ctx context.Context, p *prepared, spool *os.File, size int64, known storage.Version) (*prepared, error) {
+	f := p.file
 	reading, err := r.extractor.Extract(ctx, spool, size)
 	if err != nil {
 		return nil, fmt.Errorf("read file: %w", err)
 	}
 	if !reading.Status.Registered() {
-		if p.outdated != 0 { // what was read before stands
+		if p.outdated != 0 && f.moving == nil { // what was read before stands
 			p.version, p.outdated = known, 0
 			return p, nil
 		}
@@ -475,10 +551,12 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 		}
 		return p.finish(outcome, reading.Status, reading.Reason), nil
 	}
-	if f.Archive && r.archive != nil {
-		if err := r.archive.Put(ctx, archiveName(sum), io.NewSectionReader(spool, 0, size), size); err != nil {
-			return nil, fmt.Errorf("archive file: %w", err)
-		}
+	keep, err := r.keeps(ctx, p)
+	if err == nil && keep {
+		err = r.archive.Put(ctx, archiveName(p.content.now), io.NewSectionReader(spool, 0, size), size)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("archive file: %w", err)
 	}
 	// Asked for every file anew, microseconds after milliseconds of reading it, so
 	// that a collection made while a job runs counts for the rest of the job.
@@ -487,13 +565,29 @@ func (r *Registrar) prepare(ctx context.Context, f File) (*prepared, error) {
 		return nil, fmt.Errorf("look up collection: %w", err)
 	}
 	p.version, p.hashes = r.text(reading, collection.Window)
-	p.version.Content, p.version.Size = sum, size
+	p.version.Content, p.version.Size = p.content.now, size
 	if r.drawable(reading) {
 		p.spool = spooled{File: spool, size: size}
 	} else {
 		p.version.Drawn = Drawing // there is nothing to draw
 	}
 	return p, nil
+}
+
+// keeps reports whether a file goes to the archive. Names there depend on the key: what is
+// there under the previous one is needed under the current one.
+func (r *Registrar) keeps(ctx context.Context, p *prepared) (bool, error) {
+	if r.archive == nil || p.file.Archive || !p.moved {
+		return r.archive != nil && p.file.Archive, nil
+	}
+	content, err := r.archive.Get(ctx, archiveName(p.content.before))
+	if errors.Is(err, ErrChanged) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, content.Close()
 }
 
 // tooLarge is the reason for files over the limit.
@@ -528,7 +622,7 @@ func short(err error) string {
 
 // fetch reads a file into anonymous memory that no path leads to, and hashes it.
 // A source that is out of reach for a while is waited for.
-func (r *Registrar) fetch(ctx context.Context, f File) (file *os.File, size int64, sum []byte, err error) {
+func (r *Registrar) fetch(ctx context.Context, f File) (file *os.File, size int64, sum sums, err error) {
 	err = retry(ctx, r.outage, func() error {
 		content, err := f.Open(ctx)
 		if err != nil {

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"crypto/hmac"
 	"errors"
 	"fmt"
 	"io"
@@ -126,9 +125,9 @@ func (r *Registrar) fetchIfSame(ctx context.Context, v storage.Version, open fun
 	if err != nil {
 		return spooled{}, fmt.Errorf("read source again: %w", err)
 	}
-	if !hmac.Equal(sum, v.Content) {
+	if !sum.of(v) {
 		copied.Close()
 		return spooled{}, fmt.Errorf("%w: the source holds other bytes now", storage.ErrConflict)
 	}
-	return spooled{copied, size, func() { r.budget.Release(v.Size) }}, nil
+	return spooled{copied, size, sum, func() { r.budget.Release(v.Size) }}, nil
 }

@@ -60,7 +60,7 @@ func newBatch() *batch {
 
 // add takes a file into the batch, or reports that it has to wait for the next.
 func (b *batch) add(p *prepared) bool {
-	content := [3]string{p.file.Department, p.file.Collection, string(p.content)}
+	content := [3]string{p.file.Department, p.file.Collection, string(p.content.now)}
 	fresh := !p.done && p.version.Ordinal == 0 // may make a version
 	if b.sources[p.file.SourceKey] || fresh && b.contents[content] ||
 		len(b.files) >= maxBatchFiles || len(b.files) > 0 && b.hashes+len(p.hashes) > maxBatchHashes {
@@ -182,8 +182,14 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 	if err := r.registry.Commit(ctx, changes); err != nil {
 		return appended, fmt.Errorf("commit %d files: %w", len(b.files), err)
 	}
-	if r.told != nil && len(sheets) > 0 {
-		r.told(sheets)
+	var fresh []storage.Sheet // what is moved was looked for in posts before
+	for i, s := range sheets {
+		if !owners[i].moved {
+			fresh = append(fresh, s)
+		}
+	}
+	if r.told != nil && len(fresh) > 0 {
+		r.told(fresh)
 	}
 	for j, files := range jobs {
 		j.complete(files)
@@ -199,6 +205,9 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 // decide settles what becomes of a file that was read, adds it to the changes
 // and returns its sheet if it has a new one. Versions and sheets stay in step.
 func (r *Registrar) decide(ctx context.Context, p *prepared, now time.Time, changes *storage.Changes) (*storage.Sheet, error) {
+	if p.file.moving != nil {
+		return r.move(ctx, p, changes)
+	}
 	source := storage.Source{SourceKey: p.file.SourceKey, Revision: p.file.Revision, SeenAt: now}
 	// Asked again, because another batch may have answered since.
 	previous, before, err := r.registry.Source(ctx, p.file.SourceKey)
@@ -210,9 +219,12 @@ func (r *Registrar) decide(ctx context.Context, p *prepared, now time.Time, chan
 		p.finish(Skipped, StatusNotFetched, withdrawn)
 		return nil, nil
 	}
-	known, err := r.registry.Content(ctx, p.file.Department, p.file.Collection, p.content)
+	known, err := r.registered(ctx, p)
 	if err != nil && !isNotFound(err) {
 		return nil, fmt.Errorf("look up content: %w", err)
+	}
+	if err != nil && hadSource && p.outdated != 0 && before.Ordinal == p.outdated {
+		known, err = before, nil // of a bundle, which cannot tell what it was before
 	}
 	switch {
 	case p.outdated != 0 && err == nil && known.Ordinal == p.outdated:
@@ -220,7 +232,7 @@ func (r *Registrar) decide(ctx context.Context, p *prepared, now time.Time, chan
 	case p.outdated != 0 && err != nil:
 		p.finish(Failed, StatusNotFetched, deletedMeanwhile)
 		return nil, nil
-	case hadSource && string(before.Content) == string(p.content):
+	case hadSource && p.content.of(before):
 		p.known(Unchanged, before)
 		source.Document, source.Version = previous.Document, previous.Version
 		changes.Sources = append(changes.Sources, source)
@@ -295,12 +307,30 @@ func (r *Registrar) replace(ctx context.Context, p *prepared, known storage.Vers
 	return &storage.Sheet{Window: v.Window, Hashes: p.hashes}, nil
 }
 
-// event is what departments are told about the file, if it made a document. Of gaps the
+// move keeps a version under the current key.
+func (r *Registrar) move(ctx context.Context, p *prepared, changes *storage.Changes) (*storage.Sheet, error) {
+	v := p.version
+	found, err := r.registry.Matches(ctx, storage.Everywhere(), []storage.Ordinal{p.outdated})
+	if err != nil {
+		return nil, fmt.Errorf("look up version: %w", err)
+	}
+	known, there := found[p.outdated]
+	if !there {
+		p.finish(Skipped, StatusNotFetched, "it was moved or deleted meanwhile")
+		return nil, nil
+	}
+	v.Document, v.Number, v.CreatedAt = known.Document.ID, known.Version.Number, known.Version.CreatedAt
+	changes.Rereads = append(changes.Rereads, v)
+	p.known(Updated, v)
+	return &storage.Sheet{Window: v.Window, Hashes: p.hashes}, nil
+}
+
+// event is what departments are told about the file, if it made a document, or a better one. Of gaps the
 // registry tells, which knows whether they are new.
 func (p *prepared) event(now time.Time) (storage.Event, bool) {
 	return storage.Event{
 		ID: storage.EventID(storage.NewID("evt")), Type: storage.DocumentRegistered, Department: p.file.Department, Document: p.result.Document, At: now,
-	}, p.result.Outcome == Registered || p.result.Outcome == Updated
+	}, (p.result.Outcome == Registered || p.result.Outcome == Updated) && !p.moved
 }
 
 // item is the line of the job's report.

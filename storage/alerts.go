@@ -66,13 +66,17 @@ func (r *Release) Whole() bool { return len(r.Pages) == 0 && len(r.Passages) == 
 // Withdrawal is the end of a registration: what was registered is not looked for any more.
 type Withdrawal struct {
 	At     time.Time
-	By     string // id of the key, or BySource
+	By     string // id of the key, BySource or ByRotation
 	Reason string
 }
 
 // BySource ends registrations of documents that were removed from their sources. Should
 // they come back, they are registered anew.
 const BySource = "source"
+
+// ByRotation ends registrations of documents of which nothing is kept under the current secret
+// key. Should they come again, they are registered anew, too.
+const ByRotation = "rotation"
 
 // AlertState is what people think of an alert.
 type AlertState string

@@ -285,6 +285,7 @@ type JobKind string
 const (
 	JobListing  JobKind = "listing"  // registers what the source lists
 	JobGaps     JobKind = "gaps"     // tries again what made no document
+	JobRekey    JobKind = "rekey"    // reads again, from wherever it can, what is kept under the previous key
 	JobEstimate JobKind = "estimate" // registers nothing: counts what a listing would do
 )
 
@@ -433,7 +434,7 @@ type Registry interface {
 	Commit(ctx context.Context, changes Changes) error
 
 	// Source returns what was found at a place last, with the version that it led
-	// to, of withdrawn documents, too, unless they were withdrawn [BySource].
+	// to, of withdrawn documents, too, unless they were withdrawn [BySource] or [ByRotation].
 	Source(ctx context.Context, key SourceKey) (Source, Version, error)
 
 	// Content returns the oldest version with these bytes in a department's

@@ -225,7 +225,8 @@ func (l *Late) resume(ctx context.Context) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	if _, err := l.each(ctx, 0, func(post int64, grams []fingerprint.Hash) error { return l.match(ctx, post, grams, fresh) }); err != nil {
+	look := func(p storage.Print, grams []fingerprint.Hash) error { return l.match(ctx, p, grams, fresh) }
+	if _, err := l.each(ctx, 0, look); err != nil {
 		return err
 	}
 	return l.store.LookBack(ctx, all[len(all)-1])
@@ -242,17 +243,19 @@ func (l *Late) search(ctx context.Context, sheets []storage.Sheet, after int64) 
 		}
 	}
 	set.build()
-	return l.each(ctx, after, func(post int64, grams []fingerprint.Hash) error {
-		if !set.inLine(grams) {
+	return l.each(ctx, after, func(p storage.Print, grams []fingerprint.Hash) error {
+		// Documents are made with the current key: with those of another, posts have nothing in
+		// common.
+		if p.KeyID != "" || !set.inLine(grams) {
 			return nil
 		}
-		return l.match(ctx, post, grams, fresh)
+		return l.match(ctx, p, grams, fresh)
 	})
 }
 
 // each visits the posts after one whose fingerprints are kept, and returns the last. The
 // fingerprints are valid until it returns.
-func (l *Late) each(ctx context.Context, after int64, visit func(post int64, grams []fingerprint.Hash) error) (last int64, err error) {
+func (l *Late) each(ctx context.Context, after int64, visit func(p storage.Print, grams []fingerprint.Hash) error) (last int64, err error) {
 	var grams []fingerprint.Hash
 	for {
 		prints, err := l.store.Prints(ctx, after, readPosts)
@@ -264,7 +267,7 @@ func (l *Late) each(ctx context.Context, after int64, visit func(post int64, gra
 			if grams, ok = fingerprint.ParseHashes(grams[:0], p.Fingerprints); !ok {
 				return after, fmt.Errorf("fingerprints of post %d: %w", p.Sequence, storage.ErrCorrupt)
 			}
-			if err := visit(p.Sequence, grams); err != nil {
+			if err := visit(p, grams); err != nil {
 				return after, err
 			}
 		}
@@ -273,15 +276,15 @@ func (l *Late) each(ctx context.Context, after int64, visit func(post int64, gra
 }
 
 // match looks a post up and makes alerts of what it shows of new documents.
-func (l *Late) match(ctx context.Context, sequence int64, grams []fingerprint.Hash, fresh map[storage.Ordinal]bool) error {
-	p, err := l.store.PostAt(ctx, sequence)
+func (l *Late) match(ctx context.Context, print storage.Print, grams []fingerprint.Hash, fresh map[storage.Ordinal]bool) error {
+	p, err := l.store.PostAt(ctx, print.Sequence)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil // forgotten meanwhile
 	}
 	if err != nil {
 		return err
 	}
-	report, err := l.matcher.Match(ctx, match.Query{Grams: grams, SeenAt: p.SeenAt, Scope: storage.Everywhere()})
+	report, err := l.matcher.Match(ctx, match.Query{Grams: grams, KeyID: print.KeyID, SeenAt: p.SeenAt, Scope: storage.Everywhere()})
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,30 @@ func collectionList(c console) *cobra.Command {
 }
 
 func registrationCommand(c console) *cobra.Command {
-	return group("registration", "List, cancel and retry bulk registrations", registrationList(c), registrationCancel(c), registrationRetry(c))
+	return group("registration", "List, cancel and retry bulk registrations", registrationList(c), registrationCancel(c), registrationRetry(c), registrationRekey(c))
+}
+
+func registrationRekey(c console) *cobra.Command {
+	var conn connection
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "rekey", Short: "Read again what is kept under the previous secret key",
+		Long: `After "rotate": read again, from the archive and from configured sources, every document that is kept under the previous secret key, and keep it under
+the current one. What lies nowhere is skipped: it stays where it is, is found as before, and has to be registered again by whoever has it.`,
+		Args: arguments(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			api, err := conn.client()
+			if err != nil {
+				return err
+			}
+			r := &registration{console: c, api: api, kind: "rekey", report: newReport(c, asJSON)}
+			err = r.bucket(cmd.Context(), "")
+			return errors.Join(err, r.report.finish(err == nil))
+		},
+	}
+	conn.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON line per version of a document and a last line with the summary")
+	return cmd
 }
 
 func registrationRetry(c console) *cobra.Command {

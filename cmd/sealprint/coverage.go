@@ -24,7 +24,8 @@ func coverageCommand(c console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "coverage", Short: "Tell what is protected and what is not, and why",
 		Long: `Tell, by department and status, how many documents are registered and how many files made none. A document that is "ok" is protected as a
-whole; one that is "partial" where it could be read; "encrypted" and "no_text" only by the looks of its pages, if these are known.`,
+whole; one that is "partial" where it could be read; "encrypted" and "no_text" only by the looks of its pages, if these are known. While the secret key is
+being changed, PREVIOUS KEY counts documents that are kept under the previous one, for now or in part: they are protected as the others are.`,
 		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			api, err := conn.client()
@@ -39,9 +40,9 @@ whole; one that is "partial" where it could be read; "encrypted" and "no_text" o
 				return c.printJSON(covered)
 			}
 			table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(table, "DEPARTMENT\tSTATUS\tDOCUMENTS\tPAGES\tUNKNOWN BY LOOK\tSOURCE GONE\tNO DOCUMENT")
+			fmt.Fprintln(table, "DEPARTMENT\tSTATUS\tDOCUMENTS\tPAGES\tUNKNOWN BY LOOK\tSOURCE GONE\tNO DOCUMENT\tPREVIOUS KEY")
 			for _, i := range covered.Items {
-				fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", i.Department, i.Status, i.Documents, i.Pages, i.Undrawn, i.Gone, i.Gaps)
+				fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", i.Department, i.Status, i.Documents, i.Pages, i.Undrawn, i.Gone, i.Gaps, i.PreviousKey)
 			}
 			return table.Flush()
 		},

@@ -74,11 +74,11 @@ bulk registration or a deletion. It needs room for a second copy of the index.`,
 }
 
 func (c console) localStats(ctx context.Context, d *data, asJSON bool) error {
-	ofIndex, err := d.index.Stats(ctx)
+	ofIndex, err := d.texts().Stats(ctx)
 	if err != nil {
 		return err
 	}
-	ofPages, err := d.pages.Stats(ctx)
+	ofPages, err := d.layouts().Stats(ctx)
 	if err != nil {
 		return err
 	}

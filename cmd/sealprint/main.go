@@ -92,7 +92,7 @@ items failed; 4 not allowed; 5 unavailable; 130 interrupted.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(serveCommand(c), registerCommand(c), fingerprintCommand(c), matchCommand(c), documentCommand(c), alertCommand(c), webhookCommand(c), keyCommand(c),
-		collectionCommand(c), registrationCommand(c), coverageCommand(c), auditCommand(c), indexCommand(c), extractCommand(c), backupCommand(c), restoreCommand(c))
+		collectionCommand(c), registrationCommand(c), coverageCommand(c), auditCommand(c), indexCommand(c), extractCommand(c), backupCommand(c), restoreCommand(c), rotateCommand(c))
 	return root
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,9 @@ func (r *registration) all(ctx context.Context, sources []string) error {
 	return nil
 }
 
+// whatIsEarlier is what a job goes through that has no source.
+const whatIsEarlier = "what is kept under the previous key"
+
 // bucket lets the server register a source of its own and follows the job.
 func (r *registration) bucket(ctx context.Context, uri string) error {
 	_, err := follow(ctx, r.api, client.StartRegistrationJSONRequestBody{
@@ -118,7 +122,7 @@ func (r *registration) bucket(ctx context.Context, uri string) error {
 // follow has the server do a job and returns it as it ended; that it did not come to its end
 // is an error.
 func follow(ctx context.Context, api *client.Client, request client.StartRegistrationJSONRequestBody, item func(client.RegistrationItem) error, progress func(client.Registration)) (*client.Registration, error) {
-	uri := request.Source
+	uri := cmp.Or(request.Source, whatIsEarlier)
 	job, err := api.StartRegistration(ctx, request)
 	if errors.Is(err, client.ErrNotFound) {
 		return nil, fmt.Errorf("%s: the server has no source with that bucket: %w", uri, err)

@@ -117,6 +117,10 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	matcher := &match.Matcher{
 		Key: store.key, Index: store.index, Documents: store.registry, Pages: store.pages, Drawings: store.registry, Recognizer: recognizer{pool},
 	}
+	if p := store.previous; p != nil {
+		matcher.Previous = &match.Generation{Key: p.key, Index: p.index, Pages: p.pages}
+		log.Warn("the secret key is being changed", "previous_key_id", p.key.ID(), "since", store.registry.Rotation().At)
+	}
 	// What is stopped last is started first: posts make alerts as long as anything finds
 	// documents in them.
 	hooks := webhook.New(store.registry, webhook.Options{
@@ -124,7 +128,10 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	})
 	posts := intake.New(store.registry, hooks.Wake)
 	closers = append(closers, posts)
-	config := ingest.Config{Index: store.index, Pages: store.pages, Registry: store.registry, Extractor: pool, Places: places, Key: store.key}
+	config := ingest.Config{
+		Index: store.texts(), Pages: store.layouts(), Registry: store.registry, Extractor: pool, Places: places,
+		Key: store.key, Previous: store.previousKey(), Rotation: store.registry.Rotation(),
+	}
 	if s.Archive != nil {
 		archive, err := s.Archive.open()
 		if err != nil {
@@ -149,7 +156,7 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	closers = append(closers, jobs)
 
 	if server, err = api.NewServer(api.Config{
-		Key: store.key, Matcher: matcher, Index: store.index, Pages: store.pages, Registry: store.registry, Audit: store.audit,
+		Key: store.key, Previous: store.previousKey(), Matcher: matcher, Index: store.texts(), Pages: store.layouts(), Registry: store.registry, Audit: store.audit,
 		Ingest: &ingestion{registrar, jobs, pool, store.key, s.Data}, Upkeep: store, Log: log,
 		Quotas: s.quotas(), Intake: posts, KeepGrams: s.Retention.Fingerprints > 0,
 		Webhooks: store.registry, CheckWebhook: hooks.CheckURL, Wake: hooks.Wake, Tokens: tokens, Feeding: feeding,
@@ -218,6 +225,7 @@ type data struct {
 	pages    *index.Index // of layouts of pages
 	registry *registry.Registry
 	audit    *audit.Log
+	previous *generation // while the secret key is being changed; else nil
 }
 
 // openData opens a data folder, or makes one.
@@ -228,11 +236,18 @@ func openData(ctx context.Context, dir string, create bool, log *slog.Logger) (*
 			return nil, fmt.Errorf("make data folder: %w", err)
 		}
 	}
-	var err error
+	err := rotating(dir)
+	if err != nil {
+		return nil, err
+	}
 	if d.key, err = secretKey(dir, create); err != nil {
 		return nil, err
 	}
-	if d.registry, err = registry.Open(ctx, filepath.Join(dir, "registry.db"), d.key); err != nil {
+	previous, err := previousKey(dir)
+	if err != nil {
+		return nil, err
+	}
+	if d.registry, err = registry.Open(ctx, filepath.Join(dir, "registry.db"), d.key, previous...); err != nil {
 		return nil, fmt.Errorf("open registry: %w", err)
 	}
 	if d.index, err = index.Open(filepath.Join(dir, "index"), d.key.Params(), index.Options{Events: logEvents(log)}); err != nil {
@@ -240,6 +255,15 @@ func openData(ctx context.Context, dir string, create bool, log *slog.Logger) (*
 	}
 	if d.pages, err = index.Open(filepath.Join(dir, "pages"), d.key.PageParams(), index.Options{Events: logEvents(log)}); err != nil {
 		return nil, errors.Join(fmt.Errorf("open index of pages: %w", err), d.index.Close(), d.registry.Close())
+	}
+	if d.registry.Rotation().Previous != "" {
+		if d.previous, err = openPrevious(dir, previous[0], log); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+	}
+	// A rotation may have begun before the index was ours.
+	if err := rotating(dir); err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
 	if create {
 		if d.audit, err = audit.Open(filepath.Join(dir, auditFolder), d.key); err != nil {
@@ -259,6 +283,9 @@ func openData(ctx context.Context, dir string, create bool, log *slog.Logger) (*
 // Close closes indexes and registry.
 func (d *data) Close() error {
 	err := errors.Join(d.index.Close(), d.pages.Close(), d.registry.Close())
+	if d.previous != nil {
+		err = errors.Join(err, d.previous.index.Close(), d.previous.pages.Close())
+	}
 	if d.audit != nil { // the last: it is written to as long as anything answers
 		err = errors.Join(err, d.audit.Close())
 	}
@@ -267,16 +294,10 @@ func (d *data) Close() error {
 
 // secretKey reads the deployment's secret key, or makes it in an empty folder.
 func secretKey(dir string, create bool) (key *fingerprint.Key, err error) {
-	path := filepath.Join(dir, "secret.key")
-	content, err := os.ReadFile(path)
-	if err == nil {
-		if key, err = fingerprint.ParseKey(content); err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
-		}
-		return key, nil
-	}
-	if !errors.Is(err, os.ErrNotExist) || !create {
-		return nil, fmt.Errorf("read secret key: %w", err)
+	path := filepath.Join(dir, keyFile)
+	key, err = readKey(path)
+	if err == nil || !errors.Is(err, os.ErrNotExist) || !create {
+		return key, err
 	}
 	for _, name := range []string{"registry.db", "index", "pages", auditFolder} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
@@ -286,6 +307,19 @@ func secretKey(dir string, create bool) (key *fingerprint.Key, err error) {
 	key = fingerprint.NewKey()
 	if err := writeSecret(path, key.Encode()); err != nil {
 		return nil, fmt.Errorf("write secret key: %w", err)
+	}
+	return key, nil
+}
+
+// readKey reads a secret key.
+func readKey(path string) (*fingerprint.Key, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read secret key: %w", err)
+	}
+	key, err := fingerprint.ParseKey(content)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return key, nil
 }

@@ -27,7 +27,7 @@ import (
 )
 
 // made reads what a command with --json printed.
-func made[T any](t *testing.T, r result) (value T) {
+func made[T any](t testing.TB, r result) (value T) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(r.out), &value); r.code != exitOK || err != nil {
 		t.Fatalf("exit code %d, %v: %s%s", r.code, err, r.out, r.err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,26 +21,33 @@ import (
 // Backup implements api.Upkeep.
 func (d *data) Backup(ctx context.Context, w io.Writer) error {
 	from := backup.Source{Index: d.index, Pages: d.pages, Registry: d.registry, Key: d.key, Audit: filepath.Join(d.dir, auditFolder), Folder: d.dir}
+	if p := d.previous; p != nil {
+		from.Previous = &backup.Generation{Key: p.key, Index: p.index, Pages: p.pages}
+	}
 	_, err := from.Write(ctx, w)
 	return err
 }
 
 // Merge implements api.Upkeep.
 func (d *data) Merge(ctx context.Context) error {
-	return errors.Join(d.index.Compact(ctx), d.pages.Compact(ctx))
+	err := errors.Join(d.index.Compact(ctx), d.pages.Compact(ctx))
+	if p := d.previous; p != nil {
+		err = errors.Join(err, p.index.Compact(ctx), p.pages.Compact(ctx))
+	}
+	return err
 }
 
 // Check implements api.Upkeep.
 func (d *data) Check(ctx context.Context) (api.IndexReport, error) { return checkFolder(ctx, d.dir) }
 
 // checkFolder reads the indexes of a data folder, whether it is open or not. What it counts
-// is of the index of texts and that of pages together.
+// is of the index of texts and that of pages together, under whatever keys.
 func checkFolder(ctx context.Context, dir string) (api.IndexReport, error) {
 	report := api.IndexReport{Damage: []string{}}
-	for _, name := range []string{"index", "pages"} {
+	for _, name := range []string{"index", "pages", filepath.Join(previousFolder, "index"), filepath.Join(previousFolder, "pages")} {
 		found, err := index.Check(ctx, filepath.Join(dir, name))
-		if name == "pages" && errors.Is(err, os.ErrNotExist) {
-			continue // no server has run there since there are indexes of pages
+		if name != "index" && errors.Is(err, os.ErrNotExist) {
+			continue // no server has run there since there are indexes of pages, or the key is not being changed
 		}
 		if err != nil {
 			return api.IndexReport{}, err
@@ -142,7 +150,7 @@ func writeBackup(c console, path string, write func(io.Writer) error) (err error
 		err = verdict
 	}
 	if err == nil {
-		fmt.Fprintf(c.err, "%d documents in %d files, verified; restoring needs the secret key %s\n", contents.Documents, len(contents.Files), contents.KeyID)
+		fmt.Fprintf(c.err, "%d documents in %d files, verified; restoring needs the secret key %s\n", contents.Documents, len(contents.Files), strings.Join(contents.KeyIDs(), " and "))
 	}
 	return err
 }
@@ -153,7 +161,8 @@ func restoreCommand(c console) *cobra.Command {
 		Use:   "restore FILE",
 		Short: "Make a data folder of a backup",
 		Long: `Make a data folder of a backup. The folder holds the deployment's secret.key and neither index nor registry. Everything is verified before
-it is moved into place; what fails leaves nothing behind. - reads from standard input.`,
+it is moved into place; what fails leaves nothing behind. Of a backup that was made while the secret key was being changed, the previous key is needed as previous/secret.key, too.
+- reads from standard input.`,
 		Args: arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, err := secretKey(dir, false)
@@ -169,7 +178,11 @@ it is moved into place; what fails leaves nothing behind. - reads from standard 
 				defer f.Close()
 				in = f
 			}
-			contents, err := backup.Restore(cmd.Context(), in, dir, key)
+			previous, err := previousKey(dir)
+			if err != nil {
+				return err
+			}
+			contents, err := backup.Restore(cmd.Context(), in, dir, key, previous...)
 			if err != nil {
 				return err
 			}

@@ -2,7 +2,8 @@
 // file, and makes a data folder of it again.
 //
 // A backup is a tar archive: the segments and manifest of the index below "index/", those
-// of the index of pages below "pages/", the registry as "registry.db", the audit log below "audit/", and at the end "backup.json" with the size and SHA-256 of
+// of the index of pages below "pages/", the registry as "registry.db", the audit log below "audit/", those of earlier keys below "audit-" and the id of
+// the key, while the secret key is being changed both indexes of the previous one below "previous/", and at the end "backup.json" with the size and SHA-256 of
 // all of them. An archive that ends before it, or differs from it, is damaged. It holds
 // no secret key, only its id: whoever finds a backup reads as little from it as from the
 // data folder. Keep the key elsewhere.
@@ -15,7 +16,9 @@
 // speaks of yet are left for the start of the server to delete, as after a crash; and
 // a document whose fingerprints are gone was deleted in between, and is deleted from the
 // copy, too. Pages whose fingerprints are gone are drawn again after the start. The audit
-// log comes last: whatever the registry holds, it tells of.
+// log comes last: whatever the registry holds, it tells of. While the secret key is being
+// changed, documents move to the current index and nothing is added to the previous one: so
+// that goes before the registry, and what moves meanwhile is there, or in the current one.
 package backup
 
 import (
@@ -29,7 +32,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +48,7 @@ import (
 
 // Format is the version of the archive that this package writes, and the newest that it
 // reads.
-const Format = 3
+const Format = 4
 
 const (
 	contentsName = "backup.json"
@@ -51,6 +56,7 @@ const (
 	indexName    = "index"
 	pagesName    = "pages"
 	auditName    = "audit"
+	previousName = "previous"
 
 	// maxContents bounds backup.json: some hundred bytes for each of a few dozen files.
 	maxContents = 1 << 20
@@ -58,12 +64,22 @@ const (
 
 // Contents is what backup.json says.
 type Contents struct {
-	Format       int       `json:"format"`
-	CreatedAt    time.Time `json:"created_at"`
-	KeyID        string    `json:"key_id"`
-	IndexVersion string    `json:"index_version"`
-	Documents    int       `json:"documents"`
-	Files        []File    `json:"files"`
+	Format    int       `json:"format"`
+	CreatedAt time.Time `json:"created_at"`
+	KeyID     string    `json:"key_id"`
+	// PreviousKeyID is that of the key before, during a rotation.
+	PreviousKeyID string `json:"previous_key_id,omitempty"`
+	IndexVersion  string `json:"index_version"`
+	Documents     int    `json:"documents"`
+	Files         []File `json:"files"`
+}
+
+// KeyIDs are the ids of the keys that are needed to restore it.
+func (c *Contents) KeyIDs() []string {
+	if c.PreviousKeyID == "" {
+		return []string{c.KeyID}
+	}
+	return []string{c.KeyID, c.PreviousKeyID}
 }
 
 // File is one file of a backup.
@@ -79,10 +95,19 @@ type Source struct {
 	Pages    *index.Index
 	Registry *registry.Registry
 	Key      *fingerprint.Key
-	// Audit is the folder of the audit log; a log that was never written is left out.
+	// Previous is what is kept under the previous key, during a rotation; else nil.
+	Previous *Generation
+	// Audit is the folder of the audit log; a log that was never written is left out. Closed
+	// logs lie beside it.
 	Audit string
 	// Folder is where the copy of the registry is put meanwhile.
 	Folder string
+}
+
+// Generation is what is kept under one key.
+type Generation struct {
+	Key          *fingerprint.Key
+	Index, Pages *index.Index
 }
 
 // Write writes a backup. What is damaged is not backed up: that is an error of kind
@@ -96,6 +121,20 @@ func (s *Source) Write(ctx context.Context, w io.Writer) (*Contents, error) {
 }
 
 func (s *Source) write(ctx context.Context, w io.Writer) (*Contents, error) {
+	a := &archive{tar: tar.NewWriter(w), contents: Contents{Format: Format, CreatedAt: time.Now().UTC().Truncate(time.Second), KeyID: s.Key.ID()}}
+	keys := []*fingerprint.Key{s.Key}
+	var indexed []storage.Ordinal
+	if p := s.Previous; p != nil {
+		a.contents.PreviousKeyID = p.Key.ID()
+		keys = append(keys, p.Key)
+		var err error
+		if indexed, err = a.addIndex(ctx, previousName+"/"+indexName, p.Index); err != nil {
+			return nil, err
+		}
+		if _, err = a.addIndex(ctx, previousName+"/"+pagesName, p.Pages); err != nil {
+			return nil, err
+		}
+	}
 	folder, err := os.MkdirTemp(s.Folder, "backup-*.tmp")
 	if err != nil {
 		return nil, err
@@ -109,38 +148,18 @@ func (s *Source) write(ctx context.Context, w io.Writer) (*Contents, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &archive{tar: tar.NewWriter(w), contents: Contents{
-		Format: Format, CreatedAt: time.Now().UTC().Truncate(time.Second), KeyID: s.Key.ID(), IndexVersion: stats.Version,
-	}}
-	var indexed []storage.Ordinal
-	for _, name := range indexes {
-		ix := s.Index
-		if name == pagesName {
-			ix = s.Pages
-		}
-		ordinals, err := ix.Backup(ctx, func(file string, content []byte) error {
-			return a.add(name+"/"+file, int64(len(content)), bytes.NewReader(content))
-		})
-		if err != nil {
-			return nil, err
-		}
-		if name == indexName {
-			indexed = ordinals
-		}
+	a.contents.IndexVersion = stats.Version
+	current, err := a.addIndex(ctx, indexName, s.Index)
+	if err != nil {
+		return nil, err
 	}
-	if a.contents.Documents, err = forget(ctx, snapshot, s.Key, indexed); err != nil {
+	if _, err := a.addIndex(ctx, pagesName, s.Pages); err != nil {
+		return nil, err
+	}
+	if a.contents.Documents, err = forget(ctx, snapshot, keys, append(indexed, current...)); err != nil {
 		return nil, fmt.Errorf("make registry agree with the index: %w", err)
 	}
-	f, err := os.Open(snapshot)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if err := a.add(registryName, info.Size(), f); err != nil {
+	if err := a.addFile(registryName, snapshot); err != nil {
 		return nil, err
 	}
 	if _, err := os.Stat(s.Audit); !errors.Is(err, os.ErrNotExist) {
@@ -151,13 +170,36 @@ func (s *Source) write(ctx context.Context, w io.Writer) (*Contents, error) {
 			return nil, err
 		}
 	}
+	if err := s.closedLogs(a); err != nil {
+		return nil, fmt.Errorf("copy closed audit logs: %w", err)
+	}
 	return a.close()
+}
+
+// closedLogs adds the audit logs of earlier keys, which nobody writes to.
+func (s *Source) closedLogs(a *archive) error {
+	folders, err := audit.ClosedFolders(s.Audit)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := a.addFile(filepath.Base(folder)+"/"+e.Name(), filepath.Join(folder, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // forget deletes the documents of a registry that have versions without fingerprints in
 // the index, and returns how many are left.
-func forget(ctx context.Context, path string, key *fingerprint.Key, indexed []storage.Ordinal) (left int, err error) {
-	r, err := registry.Open(ctx, path, key)
+func forget(ctx context.Context, path string, keys []*fingerprint.Key, indexed []storage.Ordinal) (left int, err error) {
+	r, err := registry.Open(ctx, path, keys[0], keys[1:]...)
 	if err != nil {
 		return 0, err
 	}
@@ -200,6 +242,26 @@ func (a *archive) add(name string, size int64, content io.Reader) error {
 	}
 	a.contents.Files = append(a.contents.Files, File{name, size, hex.EncodeToString(sum.Sum(nil))})
 	return nil
+}
+
+func (a *archive) addFile(name, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return a.add(name, info.Size(), f)
+}
+
+// addIndex returns the ordinals that an index held, in ascending order.
+func (a *archive) addIndex(ctx context.Context, folder string, ix *index.Index) ([]storage.Ordinal, error) {
+	return ix.Backup(ctx, func(file string, content []byte) error {
+		return a.add(folder+"/"+file, int64(len(content)), bytes.NewReader(content))
+	})
 }
 
 func (a *archive) close() (*Contents, error) {
@@ -259,18 +321,22 @@ func read(r io.Reader, open func(name string) (io.WriteCloser, error)) (*Content
 }
 
 var (
-	indexes = []string{indexName, pagesName}
-	// folders are those of a backup.
-	folders = append(indexes, auditName)
-	// places are what a data folder gets from a backup.
-	places = append(folders, registryName)
+	// folders are those of every backup, and places what a data folder gets from it.
+	folders = []string{indexName, pagesName, auditName}
+	places  = []string{indexName, pagesName, auditName, registryName}
+	// previousFolders are those of a backup that was made during a rotation.
+	previousFolders = []string{previousName + "/" + indexName, previousName + "/" + pagesName}
+
+	closedLog = regexp.MustCompile(`^` + auditName + `-[0-9a-f]{16}$`)
 )
 
 // expected reports whether a backup may hold a file of that name: nothing may lead out
 // of the folder that it is unpacked in.
 func expected(name string) bool {
-	folder, base, inside := strings.Cut(name, "/")
-	return name == registryName || inside && slices.Contains(folders, folder) && base != "" && base == filepath.Base(base) && !strings.HasPrefix(base, ".")
+	folder, base := path.Split(name)
+	folder = strings.TrimSuffix(folder, "/")
+	known := slices.Contains(folders, folder) || slices.Contains(previousFolders, folder) || closedLog.MatchString(folder)
+	return name == registryName || known && base != "" && base == filepath.Base(base) && !strings.HasPrefix(base, ".")
 }
 
 func copyFile(header *tar.Header, content io.Reader, open func(name string) (io.WriteCloser, error)) (f File, err error) {
@@ -327,17 +393,18 @@ func compare(r io.Reader, files []File) (*Contents, error) {
 
 // Restore makes a data folder of a backup: the folder has to hold the deployment's secret
 // key, and neither an index nor a registry. Everything is unpacked and verified aside and
-// moved into place at the end, so that a failure leaves nothing.
-func Restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key) (*Contents, error) {
-	contents, err := restore(ctx, r, dir, key)
+// moved into place at the end, so that a failure leaves nothing. If the backup was made during
+// a rotation, the previous key is needed, too; else it is ignored.
+func Restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key, previous ...*fingerprint.Key) (*Contents, error) {
+	contents, err := restore(ctx, r, dir, append([]*fingerprint.Key{key}, previous...))
 	if err != nil {
 		return nil, fmt.Errorf("restore backup: %w", err)
 	}
 	return contents, nil
 }
 
-func restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key) (_ *Contents, err error) {
-	for _, name := range places {
+func restore(ctx context.Context, r io.Reader, dir string, keys []*fingerprint.Key) (_ *Contents, err error) {
+	for _, name := range slices.Concat(places, previousFolders) {
 		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("%s is there already; restore into a folder that holds nothing but secret.key", filepath.Join(dir, name))
 		}
@@ -353,25 +420,52 @@ func restore(ctx context.Context, r io.Reader, dir string, key *fingerprint.Key)
 		}
 	}
 	contents, err := read(r, func(name string) (io.WriteCloser, error) {
+		if err := os.MkdirAll(filepath.Join(aside, filepath.FromSlash(path.Dir(name))), 0o700); err != nil {
+			return nil, err
+		}
 		f, err := os.OpenFile(filepath.Join(aside, filepath.FromSlash(name)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		return synced{f}, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if contents.KeyID != key.ID() {
-		return nil, fmt.Errorf("it was made with the key %s, secret.key is %s", contents.KeyID, key.ID())
+	if contents.KeyID != keys[0].ID() {
+		return nil, fmt.Errorf("it was made with the key %s, secret.key is %s", contents.KeyID, keys[0].ID())
 	}
-	if err := verify(ctx, aside, key); err != nil {
+	moved := slices.Clone(places)
+	logs, err := audit.ClosedFolders(filepath.Join(aside, auditName))
+	if err != nil {
 		return nil, err
 	}
-	for _, name := range folders {
+	for _, folder := range logs {
+		moved = append([]string{filepath.Base(folder)}, moved...)
+	}
+	switch id := contents.PreviousKeyID; {
+	case id == "":
+		keys = keys[:1]
+	case len(keys) < 2 || keys[1].ID() != id:
+		return nil, fmt.Errorf("it was made while the key was being changed: it needs the previous key, %s, as %s/secret.key, too", id, previousName)
+	default:
+		moved = slices.Concat(previousFolders, moved)
+	}
+	if err := verify(ctx, aside, keys); err != nil {
+		return nil, err
+	}
+	for _, name := range moved {
+		if name == registryName {
+			continue // a file, which is synced
+		}
 		if err := syncFolder(filepath.Join(aside, name)); err != nil {
 			return nil, err
 		}
 	}
-	for _, name := range places {
+	for _, name := range moved {
 		if err := os.Rename(filepath.Join(aside, name), filepath.Join(dir, name)); err != nil {
+			return nil, err
+		}
+	}
+	if contents.PreviousKeyID != "" {
+		if err := syncFolder(filepath.Join(dir, previousName)); err != nil {
 			return nil, err
 		}
 	}
@@ -393,15 +487,23 @@ func syncFolder(path string) error {
 
 // verify reads all of an unpacked backup and makes sure that each version that the
 // registry knows has its fingerprints.
-func verify(ctx context.Context, dir string, key *fingerprint.Key) error {
-	indexed, err := verifyIndex(ctx, filepath.Join(dir, indexName), key.Params())
-	if err != nil {
-		return err
+func verify(ctx context.Context, dir string, keys []*fingerprint.Key) error {
+	var indexed []storage.Ordinal
+	for i, key := range slices.Backward(keys) { // the previous one has the smaller ordinals
+		folder := dir
+		if i > 0 {
+			folder = filepath.Join(dir, previousName)
+		}
+		ordinals, err := verifyIndex(ctx, filepath.Join(folder, indexName), key.Params())
+		if err != nil {
+			return err
+		}
+		indexed = append(indexed, ordinals...)
+		if _, err := verifyIndex(ctx, filepath.Join(folder, pagesName), key.PageParams()); err != nil {
+			return err
+		}
 	}
-	if _, err := verifyIndex(ctx, filepath.Join(dir, pagesName), key.PageParams()); err != nil {
-		return err
-	}
-	r, err := registry.Open(ctx, filepath.Join(dir, registryName), key)
+	r, err := registry.Open(ctx, filepath.Join(dir, registryName), keys[0], keys[1:]...)
 	if err != nil {
 		return err
 	}
@@ -414,7 +516,7 @@ func verify(ctx context.Context, dir string, key *fingerprint.Key) error {
 			return fmt.Errorf("%w: a registered document has no fingerprints", ErrDamaged)
 		}
 	}
-	return verifyAudit(filepath.Join(dir, auditName), key)
+	return verifyAudit(filepath.Join(dir, auditName), keys[0])
 }
 
 // verifyAudit verifies the audit log of a backup, if it has one.

@@ -49,7 +49,7 @@ WHERE d.withdrawn_at = 0 AND v.ordinal`
 
 	sourceQuery = `SELECT ` + sourceColumns + `, ` + versionColumns + `, d.withdrawn_at
 FROM sources s JOIN versions v ON v.document = s.document AND v.number = s.version JOIN documents d ON d.id = s.document
-WHERE s.source = $1 AND s.department = $2 AND s.collection = $3 AND (d.withdrawn_at = 0 OR d.withdrawn_by <> '` + storage.BySource + `')`
+WHERE s.source = $1 AND s.department = $2 AND s.collection = $3 AND (d.withdrawn_at = 0 OR d.withdrawn_by NOT IN ('` + storage.BySource + `', '` + storage.ByRotation + `'))`
 
 	contentQuery = `SELECT ` + versionColumns + `
 FROM versions v JOIN documents d ON d.id = v.document
