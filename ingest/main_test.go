@@ -62,6 +62,7 @@ var aKey = func() *fingerprint.Key {
 type house struct {
 	index     *index.Index
 	pages     *index.Index
+	previous  []*index.Index // of the previous key, texts and pages; none without a rotation
 	registry  *registry.Registry
 	registrar *ingest.Registrar
 	jobs      *ingest.Jobs
@@ -75,6 +76,7 @@ type plan struct {
 	places   []ingest.Place
 	index    func(storage.Index) storage.Index       // wraps what the registrar sees
 	registry func(storage.Registry) storage.Registry // as well
+	rotated  *fingerprint.Key                        // what aKey was changed to
 }
 
 func build(ctx context.Context, dir string, p plan) (h *house, err error) {
@@ -84,16 +86,32 @@ func build(ctx context.Context, dir string, p plan) (h *house, err error) {
 			h.close()
 		}
 	}()
-	if h.index, err = index.Open(filepath.Join(dir, "index"), aKey.Params(), index.Options{}); err != nil {
+	key := aKey
+	if p.rotated != nil {
+		key = p.rotated
+		for i, params := range []fingerprint.Params{aKey.Params(), aKey.PageParams()} {
+			ix, err := index.Open(filepath.Join(dir, "previous", []string{"index", "pages"}[i]), params, index.Options{})
+			if err != nil {
+				return h, err
+			}
+			h.previous = append(h.previous, ix)
+		}
+	}
+	if h.index, err = index.Open(filepath.Join(dir, "index"), key.Params(), index.Options{}); err != nil {
 		return h, err
 	}
-	if h.pages, err = index.Open(filepath.Join(dir, "pages"), aKey.PageParams(), index.Options{}); err != nil {
+	if h.pages, err = index.Open(filepath.Join(dir, "pages"), key.PageParams(), index.Options{}); err != nil {
 		return h, err
 	}
-	if h.registry, err = registry.Open(ctx, filepath.Join(dir, "registry.db"), aKey); err != nil {
+	if h.registry, err = registry.Open(ctx, filepath.Join(dir, "registry.db"), key, aKey); err != nil {
 		return h, err
 	}
-	c := ingest.Config{Index: h.index, Pages: h.pages, Registry: h.registry, Extractor: pool(), Archive: p.archive, Places: p.places, Key: aKey}
+	c := ingest.Config{Index: h.index, Pages: h.pages, Registry: h.registry, Extractor: pool(), Archive: p.archive, Places: p.places, Key: key}
+	if p.rotated != nil {
+		c.Previous, c.Rotation = aKey, h.registry.Rotation()
+		c.Index = &index.Rotated{Previous: h.previous[0], Current: h.index, Last: c.Rotation.Last}
+		c.Pages = &index.Rotated{Previous: h.previous[1], Current: h.pages, Last: c.Rotation.Last}
+	}
 	if p.reader != nil {
 		c.Extractor = p.reader
 	}
@@ -124,6 +142,9 @@ func (h *house) close() {
 		}
 		if h.pages != nil {
 			h.pages.Close()
+		}
+		for _, ix := range h.previous {
+			ix.Close()
 		}
 		if h.registry != nil {
 			h.registry.Close()

@@ -24,12 +24,15 @@ type office struct {
 	index  *index.Index
 	key    *fingerprint.Key
 	intake *Intake
+	dir    string
+
+	previous *match.Generation // after rotate
 }
 
 func newOffice(t testing.TB) *office {
 	t.Helper()
 	dir := t.TempDir()
-	o := &office{key: fingerprint.NewKey()}
+	o := &office{key: fingerprint.NewKey(), dir: dir}
 	var err error
 	if o.Registry, err = registry.Open(t.Context(), filepath.Join(dir, "registry.db"), o.key); err != nil {
 		t.Fatal(err)
@@ -90,7 +93,27 @@ func (o *office) post(t testing.TB, id, text string) storage.Post {
 }
 
 func (o *office) matcher() *match.Matcher {
-	return &match.Matcher{Key: o.key, Index: o.index, Documents: o.Registry}
+	return &match.Matcher{Key: o.key, Index: o.index, Documents: o.Registry, Previous: o.previous}
+}
+
+// rotate changes the key of an office.
+func (o *office) rotate(t testing.TB) {
+	t.Helper()
+	before, previous := o.key, o.index
+	o.key = fingerprint.NewKey()
+	if err := errors.Join(o.Registry.Rotate(t.Context(), o.key), o.intake.Close(), o.Registry.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if o.Registry, err = registry.Open(t.Context(), filepath.Join(o.dir, "registry.db"), o.key, before); err != nil {
+		t.Fatal(err)
+	}
+	if o.index, err = index.Open(filepath.Join(o.dir, "next"), o.key.Params(), index.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = previous.Close() })
+	o.previous = &match.Generation{Key: before, Index: previous}
+	o.intake = New(o.Registry, func() {})
 }
 
 func (o *office) late(t testing.TB) *Late {
@@ -206,6 +229,28 @@ func TestGramsEncoded(t *testing.T) {
 }
 
 // BenchmarkLookBack: one document against 100,000 posts of 280 characters.
+// TestLookBackOverRotation: what is kept of posts finds what is kept under the same key.
+func TestLookBackOverRotation(t *testing.T) {
+	o := newOffice(t)
+	old, fresh := prose(1, 3000), prose(2, 3000)
+	o.post(t, "post_old", old[500:900])
+	o.post(t, "post_old_of_new", fresh[500:900])
+	o.register(t, "doc_old", "finance", old) // and nobody has looked back when the key is changed
+	o.rotate(t)
+	l := o.late(t)
+	if a := o.alerts(t, "doc_old", 1); !a[0].Late || a[0].Posts != 1 {
+		t.Errorf("%+v", a)
+	}
+	o.post(t, "post_new", fresh[500:900])
+	l.Registered([]storage.Sheet{o.register(t, "doc_new", "finance", fresh)})
+	if a := o.alerts(t, "doc_new", 1); a[0].Posts != 1 {
+		t.Errorf("%+v", a)
+	}
+	if p, err := o.Post(t.Context(), "post_new"); err != nil || len(p.Alerts) != 1 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 func BenchmarkLookBack(b *testing.B) {
 	o := newOffice(b)
 	const n = 100_000

@@ -95,7 +95,7 @@ func (r *Registry) Coverage(ctx context.Context, scope storage.Scope) ([]storage
 		CASE WHEN v.drawn = 0 OR v.undrawn <> '' THEN 1 ELSE 0 END AS undrawn,
 		CASE WHEN EXISTS (SELECT 1 FROM sources s WHERE s.document = d.id)
 			AND NOT EXISTS (SELECT 1 FROM sources s WHERE s.document = d.id AND s.gone_at = 0) THEN 1 ELSE 0 END AS gone, 0 AS gaps,
-		CASE WHEN d.id IN (SELECT o.document FROM versions o WHERE o.ordinal IN (` + earlier + `)) THEN 1 ELSE 0 END AS earlier
+		CASE WHEN $1 > 0 AND ` + isEarlier + ` THEN 1 ELSE 0 END AS earlier
 		FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version` + c.String()
 	g := condition{args: c.args}
 	g.scope("department", scope)

@@ -242,8 +242,10 @@ func (r *Registry) Stats(ctx context.Context) (storage.RegistryStats, error) {
 		(SELECT COALESCE(SUM(page_count), 0) FROM versions) - (SELECT COALESCE(SUM(page_count), 0) FROM versions WHERE `+ofWithdrawn+`),
 		(SELECT COALESCE(SUM(text_bytes), 0) FROM versions) - (SELECT COALESCE(SUM(text_bytes), 0) FROM versions WHERE `+ofWithdrawn+`),
 		(SELECT COUNT(*) FROM drawings),
-		(SELECT COUNT(*) FROM versions WHERE drawn = 0 AND NOT `+ofWithdrawn+`),
-		(SELECT COUNT(*) FROM (`+earlier+`) AS e)`, r.rotation.Last).Scan(&s.Documents, &s.Pages, &s.TextBytes, &s.Drawings, &s.Undrawn, &s.Earlier)
+		(SELECT COUNT(*) FROM versions WHERE drawn = 0 AND NOT `+ofWithdrawn+`)`).Scan(&s.Documents, &s.Pages, &s.TextBytes, &s.Drawings, &s.Undrawn)
+	if err == nil {
+		s.Earlier, err = r.earlier(ctx, r.read)
+	}
 	if err != nil {
 		return storage.RegistryStats{}, r.explain("count documents", err)
 	}

@@ -18,10 +18,24 @@ const (
 	metaRotation = "rotation"
 )
 
-// earlier are the ordinals of versions of which something is kept under the previous key,
-// which holds up to an ordinal: their text, or what was drawn of them.
-const earlier = `SELECT v.ordinal FROM versions v JOIN documents d ON d.id = v.document WHERE v.ordinal <= $1 AND d.withdrawn_at = 0
-	UNION SELECT o.version FROM drawings o WHERE o.ordinal <= $1`
+// earlier counts the versions of which something is kept under the previous key: their text,
+// or what was drawn of them. Of the drawings only those of versions that have moved are read.
+func (r *Registry) earlier(ctx context.Context, db interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}) (n int64, err error) {
+	if r.rotation.Previous == "" {
+		return 0, nil
+	}
+	err = db.QueryRowContext(ctx, `SELECT
+		(SELECT COUNT(*) FROM versions WHERE ordinal <= $1) - (SELECT COUNT(*) FROM versions WHERE ordinal <= $1 AND `+ofWithdrawn+`) +
+		(SELECT COUNT(DISTINCT version) FROM drawings WHERE version > $1 AND +ordinal <= $1)`, r.rotation.Last).Scan(&n)
+	return n, err
+}
+
+// isEarlier tells of document d whether something of it is kept under the previous key, which
+// holds up to an ordinal.
+const isEarlier = `EXISTS (SELECT 1 FROM versions o WHERE o.document = d.id
+	AND (o.ordinal <= $1 OR EXISTS (SELECT 1 FROM drawings w WHERE w.version = o.ordinal AND w.ordinal <= $1)))`
 
 // loadRotation reads the rotation that is under way; the zero one is none.
 func loadRotation(ctx context.Context, db *sql.DB) (r storage.Rotation, err error) {
@@ -102,8 +116,8 @@ func (r *Registry) sealSecrets(ctx context.Context, tx *sql.Tx, sealer *sealer) 
 // days: their fingerprints are forgotten, and with which content they came.
 func (r *Registry) EndRotation(ctx context.Context) error {
 	return r.explain("end rotation", r.update(ctx, func(tx *sql.Tx) error {
-		var left int
-		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM (`+earlier+`) AS e`, r.rotation.Last).Scan(&left); err != nil {
+		left, err := r.earlier(ctx, tx)
+		if err != nil {
 			return err
 		}
 		if left > 0 {
