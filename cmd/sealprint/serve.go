@@ -301,7 +301,7 @@ func secretKey(dir string, create bool) (key *fingerprint.Key, err error) {
 	}
 	for _, name := range []string{"registry.db", "index", "pages", auditFolder} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return nil, fmt.Errorf("%s is missing, but %s is not empty: put the key back, the index means nothing without it", path, dir)
+			return nil, fmt.Errorf("%s is missing, but %s is not empty: put the key back, the index means nothing without it; if it is lost, move the folder away and register again from the sources", path, dir)
 		}
 	}
 	key = fingerprint.NewKey()
