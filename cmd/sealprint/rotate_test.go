@@ -18,7 +18,8 @@ import (
 	"time"
 
 	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
-	"github.com/sealprint/sealprint/fingerprint/page/pagetest"
+	"github.com/sealprint/sealprint/ingest"
+	"github.com/sealprint/sealprint/ingest/extract"
 	"github.com/sealprint/sealprint/ingest/source/sourcetest"
 )
 
@@ -77,6 +78,27 @@ func (s *server) sighted(path string) string {
 	return strings.Join(titles, " ")
 }
 
+// firstPage draws the first page of a PDF.
+func firstPage(t *testing.T, content []byte) (drawn string) {
+	t.Helper()
+	pool := extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: 1})
+	defer pool.Close()
+	file, size, _, err := ingest.Spool(bytes.NewReader(content), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	_, err = pool.Draw(t.Context(), file, size, "application/pdf", func(l ingest.Look) {
+		if l.Number == 1 {
+			drawn = string(pngOf(l.Picture))
+		}
+	})
+	if err != nil || drawn == "" {
+		t.Fatalf("no page was drawn: %v", err)
+	}
+	return drawn
+}
+
 // post takes a post in, and returns the answer and its status.
 func (s *server) post(id, text string) (int, string) {
 	s.t.Helper()
@@ -120,11 +142,18 @@ func TestRotate(t *testing.T) {
 	for i, name := range []string{"bucket.txt", "kept.txt", "alone.txt", "later.txt"} {
 		texts[name] = fingerprinttest.Prose(uint64(1001+i), 4000) // pages of pictures have others
 	}
-	pictures := map[string]string{"page.png": string(pngOf(pagetest.Print(1, 0))), "sheet.png": string(pngOf(pagetest.Print(2, 1)))}
+	pictures := map[string]string{"page.pdf": "cabinet-custody-of-papers.pdf", "sheet.pdf": "finance-budget-call-circular.pdf"}
 	write(t, papers, texts)
-	write(t, papers, pictures)
+	for name, sample := range pictures {
+		content, err := os.ReadFile(filepath.Join("../../testdata/documents", sample))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pictures[name] = string(content)
+		write(t, papers, map[string]string{name: string(content), name + ".png": firstPage(t, content)})
+	}
 	s3.Put(t, bucket, "bucket.txt", texts["bucket.txt"])
-	s3.Put(t, bucket, "page.png", pictures["page.png"])
+	s3.Put(t, bucket, "page.pdf", pictures["page.pdf"])
 	settings := settingsFile(t, s3.Endpoint, sourcetest.SecretKey)
 	archived := filepath.Join(filepath.Dir(settings), "archived.yaml")
 	content, err := os.ReadFile(settings)
@@ -139,7 +168,7 @@ func TestRotate(t *testing.T) {
 
 	data := filepath.Join(t.TempDir(), "data")
 	s := start(t, data, "--config", settings)
-	if r := s.cli("register", in("alone.txt"), in("sheet.png")); r.code != exitOK {
+	if r := s.cli("register", in("alone.txt"), in("sheet.pdf")); r.code != exitOK {
 		t.Fatalf("%+v", r)
 	}
 	s.drawn()
@@ -154,7 +183,7 @@ func TestRotate(t *testing.T) {
 		t.Helper()
 		for _, name := range names {
 			if _, picture := pictures[name]; picture {
-				if got := s.sighted(in(name)); got != name {
+				if got := s.sighted(in(name + ".png")); got != name {
 					t.Errorf("%s: %s shows %q", when, name, got)
 				}
 				continue
@@ -171,7 +200,7 @@ func TestRotate(t *testing.T) {
 			}
 		}
 	}
-	all := []string{"bucket.txt", "page.png", "kept.txt", "alone.txt", "sheet.png"}
+	all := []string{"bucket.txt", "page.pdf", "kept.txt", "alone.txt", "sheet.pdf"}
 	found("before", s, all...)
 	_, taken := s.post("post-1", excerpt("alone.txt"))
 	if r := offline("rotate", "--data", data); r.code == exitOK || !strings.Contains(r.err, "open already") {
@@ -254,7 +283,7 @@ func TestRotate(t *testing.T) {
 	if _, sum := lines(t, s.cli("register", "s3://records", "--json").out); sum != (summary{Unchanged: 2}) {
 		t.Errorf("listed again: %+v", sum)
 	}
-	found("moved by a listing", s, "bucket.txt", "page.png", "later.txt")
+	found("moved by a listing", s, "bucket.txt", "page.pdf", "later.txt")
 	files, sum = lines(t, s.cli("registration", "rekey", "--json").out)
 	if sum != (summary{Updated: 1, Skipped: 2}) || files[in("kept.txt")].Outcome != "updated" || files[in("kept.txt")].DocumentID != ids["kept.txt"] {
 		t.Errorf("rekeyed: %+v", files)
@@ -286,11 +315,12 @@ func TestRotate(t *testing.T) {
 	verified("after the end")
 
 	s = start(t, data, "--config", archived)
-	found("at last", s, "bucket.txt", "page.png", "kept.txt", "later.txt")
+	found("at last", s, "bucket.txt", "page.pdf", "kept.txt", "later.txt")
 	if a := s.match(excerpt("alone.txt")); len(a.Matches) > 0 {
 		t.Errorf("what was dropped is found: %+v", a)
 	}
-	if got := s.sighted(in("sheet.png")); got != "" {
+	// What has the same letterhead may be seen in its place.
+	if got := s.sighted(in("sheet.pdf.png")); strings.Contains(got, "sheet.pdf") {
 		t.Errorf("what was dropped is seen: %s", got)
 	}
 	if r := s.cli("document", "show", ids["alone.txt"], "--json"); !strings.Contains(r.out, whyDropped) {
@@ -325,7 +355,7 @@ func TestRotate(t *testing.T) {
 
 	clear(ids)
 	was := start(t, restored, "--config", settings)
-	found("restored", was, "bucket.txt", "kept.txt", "alone.txt", "sheet.png")
+	found("restored", was, "bucket.txt", "kept.txt", "alone.txt", "sheet.pdf")
 	if r := was.cli("audit", "verify"); r.code != exitOK {
 		t.Errorf("%+v", r)
 	}
