@@ -1056,7 +1056,7 @@ type MatchAnswer struct {
 	IndexVersion string  `json:"index_version"`
 	Matches      []Match `json:"matches"`
 
-	// Missing What did not answer.
+	// Missing What did not answer. `key-ID`: what is kept under that secret key, for which the fingerprints of the look-up were not made.
 	Missing []string `json:"missing,omitempty,omitzero"`
 
 	// Obfuscation How the text was disguised, if it was.

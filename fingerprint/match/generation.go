@@ -20,6 +20,8 @@ type sealed struct {
 	hashes   []fingerprint.Hash
 	previous Index // nil: it is not asked
 	before   []fingerprint.Hash
+	// unasked names what could not be asked, since the hashes were made with the other key.
+	unasked string
 }
 
 // suspect normalizes the text of a query, if it has one, and seals its grams.
@@ -29,8 +31,11 @@ func (m *Matcher) suspect(q Query) (*fingerprint.Text, sealed) {
 		return text, m.seal(fingerprint.GramHashes(text))
 	}
 	s := sealed{index: m.Index, hashes: q.Grams}
-	if m.Previous != nil && q.KeyID == m.Previous.Key.ID() {
-		s.index = m.Previous.Index
+	switch {
+	case m.Previous != nil && q.KeyID == m.Previous.Key.ID():
+		s.index, s.unasked = m.Previous.Index, "key-"+m.Key.ID()
+	case m.Previous != nil:
+		s.unasked = "key-" + m.Previous.Key.ID()
 	}
 	return fingerprint.Blank(len(q.Grams) + fingerprint.GramSpan - 1), s
 }
@@ -73,7 +78,11 @@ func (s *sealed) unique() sealed {
 // meanwhile is added to the current one before it leaves the other.
 func (s *sealed) lookUp(ctx context.Context, limit int) (*storage.Answer, error) {
 	if s.previous == nil {
-		return s.index.Lookup(ctx, s.hashes, limit)
+		answer, err := s.index.Lookup(ctx, s.hashes, limit)
+		if err == nil && s.unasked != "" {
+			answer.Missing = append(answer.Missing, s.unasked)
+		}
+		return answer, err
 	}
 	old, err := s.previous.Lookup(ctx, s.before, limit)
 	if err != nil {

@@ -84,7 +84,8 @@ func noisy(text string) string {
 	return string(b)
 }
 
-// TestSealedGeneration: fingerprints that were made elsewhere find what is kept under their key.
+// TestSealedGeneration: fingerprints that were made elsewhere find what is kept under their key,
+// and that they find nothing else is no answer about the rest.
 func TestSealedGeneration(t *testing.T) {
 	one := newLibrary()
 	first, second := prose(1, 300), prose(2, 300)
@@ -102,6 +103,14 @@ func TestSealedGeneration(t *testing.T) {
 		r := two.match(t, Query{Grams: fingerprint.Grams(test.key, text), KeyID: test.keyID})
 		if len(r.Matches) != 1 || r.Matches[0].Document.ID != test.want {
 			t.Errorf("key %q: %+v", test.keyID, r.Matches)
+		}
+		other := map[storage.DocumentID]*fingerprint.Key{"doc_old": two.key, "doc_new": one.key}[test.want]
+		if !slices.Equal(r.Missing, []string{"key-" + other.ID()}) {
+			t.Errorf("key %q: %v is missing", test.keyID, r.Missing)
+		}
+		nothing := fingerprint.Grams(test.key, fingerprint.Normalize(prose(3, 60)))
+		if r := two.match(t, Query{Grams: nothing, KeyID: test.keyID}); r.Verdict != Incomplete {
+			t.Errorf("key %q, of nothing registered: %s", test.keyID, r.Verdict)
 		}
 	}
 }

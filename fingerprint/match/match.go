@@ -104,7 +104,7 @@ type Query struct {
 	// Grams are those of a text that nobody has any more, as a Report had them; nil: Text is
 	// looked up. Spans of what matches count normalized characters then. KeyID says with which
 	// key they were made, the current one if it is empty: only documents that are kept under
-	// the same are found.
+	// the same are found, and what is kept under the other is reported as missing.
 	Grams  []fingerprint.Hash
 	KeyID  string
 	SeenAt time.Time
