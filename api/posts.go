@@ -174,14 +174,17 @@ func (s *Server) examine(ctx context.Context, post Post, seen *intake.Seen) (ver
 			seen.Found = append(seen.Found, intake.Found{Medium: medium, Match: m})
 		}
 	}
+	keep := func(medium int, recognized bool, r *match.Report) {
+		if s.KeepGrams {
+			seen.Keep(medium, recognized, r.Grams)
+		}
+	}
 	if post.Text != "" || len(post.Media) == 0 {
 		v, report, err := s.examineText(ctx, suspect{text: post.Text}, seen.SeenAt)
 		if err != nil {
 			return "", "", err
 		}
-		if s.KeepGrams && len(report.Grams) > 0 {
-			seen.Fingerprints = intake.EncodeGrams(report.Grams)
-		}
+		keep(0, false, report)
 		count(0, v, report.Matches)
 	}
 	var reasons []string
@@ -198,6 +201,7 @@ func (s *Server) examine(ctx context.Context, post Post, seen *intake.Seen) (ver
 			if err != nil {
 				return "", "", err
 			}
+			keep(i+1, false, report)
 			count(i+1, v, report.Matches)
 		}
 		for _, p := range what.pictures {
@@ -208,6 +212,7 @@ func (s *Server) examine(ctx context.Context, post Post, seen *intake.Seen) (ver
 			if report.Unread != "" && !slices.Contains(reasons, report.Unread) && report.Verdict != match.Unreadable {
 				reasons = append(reasons, fmt.Sprintf("medium %d: %s", i+1, report.Unread))
 			}
+			keep(i+1, true, report)
 			count(i+1, Verdict(report.Verdict), report.Matches)
 		}
 	}

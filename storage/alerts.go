@@ -161,7 +161,7 @@ type Post struct {
 	SeenAt   time.Time
 	TakenAt  time.Time // when it came in
 	Sequence int64     // in the order in which they came in; the registry gives it
-	// Fingerprints are the sealed grams of its text, for documents that are registered
+	// Fingerprints are the keyed grams of its texts, for documents that are registered
 	// later; nil if none are kept.
 	Fingerprints []byte
 }

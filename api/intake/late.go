@@ -3,6 +3,7 @@ package intake
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,7 +25,7 @@ const (
 	// each; those of further documents wait for the next.
 	maxFresh = 8 << 20
 
-	// maxKept is how many fingerprints of one post are kept: the text of a long post.
+	// maxKept is how many fingerprints of one post are kept: a long post, or ten pages with it.
 	maxKept = 20_000
 
 	// readPosts is how many posts are in memory at a time.
@@ -63,8 +64,8 @@ type Matcher interface {
 //
 // To look all posts up again would take a minute for each document. So it is turned
 // around: the fingerprints of the documents that are new are put into a set, all posts are
-// held against it, and only those that have some
-// in common are looked up. How far that has come is stored; what a crash leaves undone is
+// held against it, and only those that have some in common are looked up. Of pictures what was
+// read of them is kept, and of files their text: a look cannot be searched for backwards. How far that has come is stored; what a crash leaves undone is
 // done after the next start, by looking everything up.
 type Late struct {
 	store   LateStore
@@ -225,7 +226,7 @@ func (l *Late) resume(ctx context.Context) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	look := func(p storage.Print, grams []fingerprint.Hash) error { return l.match(ctx, p, grams, fresh) }
+	look := func(p storage.Print, parts []part) error { return l.match(ctx, p, parts, fresh) }
 	if _, err := l.each(ctx, 0, look); err != nil {
 		return err
 	}
@@ -243,32 +244,35 @@ func (l *Late) search(ctx context.Context, sheets []storage.Sheet, after int64) 
 		}
 	}
 	set.build()
-	return l.each(ctx, after, func(p storage.Print, grams []fingerprint.Hash) error {
+	return l.each(ctx, after, func(p storage.Print, parts []part) error {
 		// Documents are made with the current key: with those of another, posts have nothing in
 		// common.
-		if p.KeyID != "" || !set.inLine(grams) {
+		if p.KeyID != "" || !slices.ContainsFunc(parts, func(p part) bool { return set.inLine(p.grams) }) {
 			return nil
 		}
-		return l.match(ctx, p, grams, fresh)
+		return l.match(ctx, p, parts, fresh)
 	})
 }
 
 // each visits the posts after one whose fingerprints are kept, and returns the last. The
 // fingerprints are valid until it returns.
-func (l *Late) each(ctx context.Context, after int64, visit func(p storage.Print, grams []fingerprint.Hash) error) (last int64, err error) {
-	var grams []fingerprint.Hash
+func (l *Late) each(ctx context.Context, after int64, visit func(p storage.Print, parts []part) error) (last int64, err error) {
+	var room []part
 	for {
 		prints, err := l.store.Prints(ctx, after, readPosts)
 		if err != nil || len(prints) == 0 {
 			return after, err
 		}
 		for _, p := range prints {
-			var ok bool
-			if grams, ok = fingerprint.ParseHashes(grams[:0], p.Fingerprints); !ok {
+			parts, ok := parseParts(room, p.Fingerprints)
+			if !ok {
 				return after, fmt.Errorf("fingerprints of post %d: %w", p.Sequence, storage.ErrCorrupt)
 			}
-			if err := visit(p, grams); err != nil {
+			if err := visit(p, parts); err != nil {
 				return after, err
+			}
+			if len(parts) > len(room) {
+				room = parts
 			}
 		}
 		after = prints[len(prints)-1].Sequence
@@ -276,7 +280,7 @@ func (l *Late) each(ctx context.Context, after int64, visit func(p storage.Print
 }
 
 // match looks a post up and makes alerts of what it shows of new documents.
-func (l *Late) match(ctx context.Context, print storage.Print, grams []fingerprint.Hash, fresh map[storage.Ordinal]bool) error {
+func (l *Late) match(ctx context.Context, print storage.Print, parts []part, fresh map[storage.Ordinal]bool) error {
 	p, err := l.store.PostAt(ctx, print.Sequence)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil // forgotten meanwhile
@@ -284,14 +288,23 @@ func (l *Late) match(ctx context.Context, print storage.Print, grams []fingerpri
 	if err != nil {
 		return err
 	}
-	report, err := l.matcher.Match(ctx, match.Query{Grams: grams, KeyID: print.KeyID, SeenAt: p.SeenAt, Scope: storage.Everywhere()})
-	if err != nil {
-		return err
-	}
 	seen := Seen{Post: p}
-	for _, m := range report.Matches {
-		if fresh[m.Ordinal] {
-			seen.Found = append(seen.Found, Found{Match: m})
+	for _, part := range parts {
+		report, err := l.matcher.Match(ctx, match.Query{Grams: part.grams, KeyID: print.KeyID, SeenAt: p.SeenAt, Scope: storage.Everywhere()})
+		if err != nil {
+			return err
+		}
+		for _, m := range report.Matches {
+			if !fresh[m.Ordinal] {
+				continue
+			}
+			if part.recognized {
+				m.Channel = match.OCR
+				for i := range m.Passages { // where in the picture they stand nobody knows any more
+					m.Passages[i].Query, m.Passages[i].Box = fingerprint.Span{}, storage.Region{Width: 1, Height: 1}
+				}
+			}
+			seen.Found = append(seen.Found, Found{Medium: part.medium, Match: m})
 		}
 	}
 	if len(seen.Found) == 0 {
@@ -367,8 +380,55 @@ func (s *hashSet) inLine(grams []fingerprint.Hash) bool {
 	return false
 }
 
-// EncodeGrams writes fingerprints as they are kept. Of a text that is too long the rest is
-// not kept.
-func EncodeGrams(grams []fingerprint.Hash) []byte {
-	return fingerprint.AppendHashes(nil, grams[:min(len(grams), maxKept)])
+// part is what is kept of a text of a post: its own, that of a file with it, or what was read
+// of a picture.
+type part struct {
+	medium     int // 0: the text of the post, else in which of its media, from 1
+	recognized bool
+	grams      []fingerprint.Hash
+}
+
+// partHead is what stands before the fingerprints of a part: its medium and whether it was
+// recognized, in two bytes, and how many they are, in four.
+const partHead = 6
+
+// Keep keeps the fingerprints of a text of the post, for documents that are registered later. Of
+// texts that are too long the rest is not kept.
+func (s *Seen) Keep(medium int, recognized bool, grams []fingerprint.Hash) {
+	room := maxKept - len(s.Fingerprints)/fingerprint.HashBytes
+	grams = grams[:min(len(grams), max(room, 0))]
+	if len(grams) == 0 {
+		return
+	}
+	tag := uint16(medium) << 1
+	if recognized {
+		tag |= 1
+	}
+	b := binary.LittleEndian.AppendUint16(s.Fingerprints, tag)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(grams)))
+	s.Fingerprints = fingerprint.AppendHashes(b, grams)
+}
+
+// parseParts reads what Keep wrote, into the room of others.
+func parseParts(parts []part, b []byte) ([]part, bool) {
+	for n := 0; len(b) > 0; n++ {
+		if len(b) < partHead {
+			return nil, false
+		}
+		tag, size := binary.LittleEndian.Uint16(b), int64(binary.LittleEndian.Uint32(b[2:]))*fingerprint.HashBytes
+		if b = b[partHead:]; size > int64(len(b)) {
+			return nil, false
+		}
+		if n == len(parts) {
+			parts = append(parts, part{})
+		}
+		p := &parts[n]
+		p.medium, p.recognized = int(tag>>1), tag&1 != 0
+		p.grams, _ = fingerprint.ParseHashes(p.grams[:0], b[:size]) // it is so many hashes
+		b = b[size:]
+		if len(b) == 0 {
+			return parts[:n+1], true
+		}
+	}
+	return parts[:0], true
 }

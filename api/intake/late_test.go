@@ -81,7 +81,7 @@ func (o *office) post(t testing.TB, id, text string) storage.Post {
 		t.Fatal(err)
 	}
 	s := seen(id)
-	s.Fingerprints = EncodeGrams(report.Grams)
+	s.Keep(0, false, report.Grams)
 	for _, m := range report.Matches {
 		s.Found = append(s.Found, Found{Match: m})
 	}
@@ -212,23 +212,49 @@ func TestLookBackAfterStop(t *testing.T) {
 	}
 }
 
-// TestGramsEncoded: fingerprints are read back as they were kept.
-func TestGramsEncoded(t *testing.T) {
+// TestParts: what is kept of texts is read back as it was.
+func TestParts(t *testing.T) {
 	key := fingerprint.NewKey()
-	grams := fingerprint.Grams(key, fingerprint.Normalize(prose(1, 5000)))
-	back, ok := fingerprint.ParseHashes(nil, EncodeGrams(grams))
-	if !ok || !slices.Equal(back, grams) {
-		t.Error("they differ")
+	s := Seen{}
+	var want []part
+	for i := range 4 {
+		p := part{i, i%2 == 1, fingerprint.Grams(key, fingerprint.Normalize(prose(uint64(i), 2000)))}
+		s.Keep(p.medium, p.recognized, p.grams)
+		want = append(want, p)
 	}
-	if _, ok := fingerprint.ParseHashes(nil, []byte{1}); ok {
-		t.Error("one byte is fingerprints")
+	s.Keep(4, true, nil) // nothing was read
+	same := func(parts []part) bool {
+		return slices.EqualFunc(parts, want, func(a, b part) bool {
+			return a.medium == b.medium && a.recognized == b.recognized && slices.Equal(a.grams, b.grams)
+		})
 	}
-	if n := len(EncodeGrams(make([]fingerprint.Hash, 2*maxKept))); n != maxKept*fingerprint.HashBytes {
+	parts, ok := parseParts(nil, s.Fingerprints)
+	if !ok || !same(parts) {
+		t.Errorf("%v, %d parts", ok, len(parts))
+	}
+	// In the room of other ones, and of fewer.
+	for _, room := range [][]part{parts[1:], append(slices.Clone(parts), parts...)} {
+		if again, ok := parseParts(room, s.Fingerprints); !ok || !same(again) {
+			t.Errorf("%v, %d parts", ok, len(again))
+		}
+	}
+	if parts, ok := parseParts(nil, nil); !ok || len(parts) != 0 {
+		t.Errorf("of nothing: %v, %v", parts, ok)
+	}
+	for cut := 1; cut < partHead+fingerprint.HashBytes; cut++ {
+		if _, ok := parseParts(nil, s.Fingerprints[:cut]); ok {
+			t.Errorf("%d bytes are fingerprints", cut)
+		}
+	}
+	s = Seen{}
+	for i := range 3 {
+		s.Keep(i, false, make([]fingerprint.Hash, maxKept-10))
+	}
+	if n := len(s.Fingerprints) - 2*partHead; n > maxKept*fingerprint.HashBytes {
 		t.Errorf("%d bytes are kept", n)
 	}
 }
 
-// BenchmarkLookBack: one document against 100,000 posts of 280 characters.
 // TestLookBackOverRotation: what is kept of posts finds what is kept under the same key.
 func TestLookBackOverRotation(t *testing.T) {
 	o := newOffice(t)
@@ -251,16 +277,17 @@ func TestLookBackOverRotation(t *testing.T) {
 	}
 }
 
+// BenchmarkLookBack: one document against 100,000 posts of 280 characters.
 func BenchmarkLookBack(b *testing.B) {
 	o := newOffice(b)
 	const n = 100_000
 	for i := 0; i < n; i += 500 {
 		var changes storage.Intake
 		for j := i; j < i+500; j++ {
-			p := seen(fmt.Sprint("p", j)).Post
+			p := seen(fmt.Sprint("p", j))
 			p.TakenAt = time.Now()
-			p.Fingerprints = EncodeGrams(fingerprint.Grams(o.key, fingerprint.Normalize(prose(uint64(j), 280))))
-			changes.Posts = append(changes.Posts, p)
+			p.Keep(0, false, fingerprint.Grams(o.key, fingerprint.Normalize(prose(uint64(j), 280))))
+			changes.Posts = append(changes.Posts, p.Post)
 		}
 		if err := o.TakeIn(b.Context(), changes); err != nil {
 			b.Fatal(err)

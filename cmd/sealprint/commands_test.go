@@ -149,7 +149,6 @@ func TestMatchCommand(t *testing.T) {
 	}
 }
 
-// TestExitCodes: what goes wrong has a code of its own, and says what it was.
 // TestMatchPicture: a page is drawn some time after it was registered, and found in a
 // photograph of it from then on, after a kill, too.
 func TestMatchPicture(t *testing.T) {
@@ -193,6 +192,7 @@ func TestMatchPicture(t *testing.T) {
 	look()
 }
 
+// TestExitCodes: what goes wrong has a code of its own, and says what it was.
 func TestExitCodes(t *testing.T) {
 	s := start(t, filepath.Join(t.TempDir(), "data"))
 	nobody, err := net.Listen("tcp", "127.0.0.1:0")

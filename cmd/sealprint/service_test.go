@@ -511,3 +511,57 @@ func once(ctx context.Context, api *client.Client, p client.Post) (answer *clien
 	}
 	return answer, err
 }
+
+// TestSeenBefore: a document is found in what stood in the media of posts before it was
+// registered: in a file, and in what was read of a picture.
+func TestSeenBefore(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	api, err := client.New(s.url, s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const filed, shown = "water-barrage-inspection-report.pdf", "power-circular-debt-minutes.pdf"
+	papers, dir := map[string]string{}, t.TempDir()
+	for _, name := range []string{filed, shown} {
+		content, err := os.ReadFile(filepath.Join("..", "..", "testdata", "documents", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		papers[name] = string(content)
+	}
+	write(t, dir, papers)
+	answer, err := api.Post(t.Context(), client.Post{ID: "x/1", Media: []client.Medium{
+		{ContentType: "application/pdf", Data: []byte(papers[filed])}, {ContentType: "image/png", Data: []byte(firstPage(t, []byte(papers[shown])))},
+	}})
+	if err != nil || answer.Verdict != "no_match" {
+		t.Fatalf("%+v, %v", answer, err)
+	}
+	if r := s.cli("register", dir, "--department", "finance"); r.code != exitOK {
+		t.Fatalf("%+v", r)
+	}
+	media := map[string]int{} // by title
+	for deadline := time.Now().Add(time.Minute); len(media) < 2; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("alerts about %v", media)
+		}
+		for a, err := range api.Alerts(t.Context(), nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			detail, err := api.Alert(t.Context(), a.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := detail.NewestPosts[0].Passages[0]
+			title := detail.Document.Title
+			if media[title] = p.Medium; !a.Late || (p.Query.X != nil) != strings.HasPrefix(shown, title) {
+				t.Errorf("%s: %+v, %+v", title, a, p)
+			}
+		}
+	}
+	for title, medium := range media {
+		if want := map[bool]int{false: 1, true: 2}[strings.HasPrefix(shown, title)]; medium != want {
+			t.Errorf("%s was seen in medium %d, not %d", title, medium, want)
+		}
+	}
+}

@@ -155,7 +155,7 @@ type Report struct {
 	// Obfuscation is how the suspect was disguised, if it was.
 	Obfuscation fingerprint.Obfuscation
 
-	// Grams are all fingerprints of the suspect text, in their order, made with the current key
+	// Grams are all fingerprints of the suspect text, or of what was read of a picture, in their order, made with the current key
 	// unless the query brought them.
 	Grams []fingerprint.Hash
 

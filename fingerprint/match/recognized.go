@@ -46,6 +46,7 @@ func (s *pictureSearch) byText(ctx context.Context) error {
 		read.place(n)
 	}
 	s.byOCR = found
+	s.report.Grams = found.Grams
 	s.miss(found.Missing)
 	return nil
 }
