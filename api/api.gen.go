@@ -166,6 +166,72 @@ func (e DroppedReason) Valid() bool {
 	}
 }
 
+// Defines values for EvidenceKeyAlgorithm.
+const (
+	EvidenceKeyAlgorithmEd25519 EvidenceKeyAlgorithm = "ed25519"
+)
+
+// Valid indicates whether the value is a known member of the EvidenceKeyAlgorithm enum.
+func (e EvidenceKeyAlgorithm) Valid() bool {
+	switch e {
+	case EvidenceKeyAlgorithmEd25519:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EvidenceReportFormat.
+const (
+	SealprintEvidence1 EvidenceReportFormat = "sealprint-evidence-1"
+)
+
+// Valid indicates whether the value is a known member of the EvidenceReportFormat enum.
+func (e EvidenceReportFormat) Valid() bool {
+	switch e {
+	case SealprintEvidence1:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EvidenceReportSignatureAlgorithm.
+const (
+	EvidenceReportSignatureAlgorithmEd25519 EvidenceReportSignatureAlgorithm = "ed25519"
+)
+
+// Valid indicates whether the value is a known member of the EvidenceReportSignatureAlgorithm enum.
+func (e EvidenceReportSignatureAlgorithm) Valid() bool {
+	switch e {
+	case EvidenceReportSignatureAlgorithmEd25519:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EvidenceReportSuspectKind.
+const (
+	EvidenceReportSuspectKindFile  EvidenceReportSuspectKind = "file"
+	EvidenceReportSuspectKindImage EvidenceReportSuspectKind = "image"
+	EvidenceReportSuspectKindText  EvidenceReportSuspectKind = "text"
+)
+
+// Valid indicates whether the value is a known member of the EvidenceReportSuspectKind enum.
+func (e EvidenceReportSuspectKind) Valid() bool {
+	switch e {
+	case EvidenceReportSuspectKindFile:
+		return true
+	case EvidenceReportSuspectKindImage:
+		return true
+	case EvidenceReportSuspectKindText:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ExplanationChannels.
 const (
 	ExplanationChannelsImage ExplanationChannels = "image"
@@ -433,6 +499,54 @@ func (e Verdict) Valid() bool {
 	}
 }
 
+// Defines values for CreateEvidenceParamsFormat.
+const (
+	HTML CreateEvidenceParamsFormat = "html"
+	JSON CreateEvidenceParamsFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the CreateEvidenceParamsFormat enum.
+func (e CreateEvidenceParamsFormat) Valid() bool {
+	switch e {
+	case HTML:
+		return true
+	case JSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// Activity defines model for Activity.
+type Activity struct {
+	Alerts    AlertActivity    `json:"alerts"`
+	Documents DocumentActivity `json:"documents"`
+
+	// Service What belongs to no department. What is counted by minute and hour is counted in memory, from when the server started.
+	Service *ServiceActivity `json:"service,omitempty"`
+}
+
+// ActivityDay defines model for ActivityDay.
+type ActivityDay struct {
+	// At When it began.
+	At time.Time `json:"at"`
+
+	// Documents That were registered, withdrawn ones too.
+	Documents int `json:"documents"`
+}
+
+// ActivityInterval defines model for ActivityInterval.
+type ActivityInterval struct {
+	// At When it began.
+	At time.Time `json:"at"`
+
+	// LookUps By verdict; absent: none.
+	LookUps map[string]int `json:"look_ups"`
+
+	// Posts That were taken in, likewise.
+	Posts map[string]int `json:"posts"`
+}
+
 // Agreement How well a picture and a document agree, in each way in which they were compared, from 0 to 1.
 type Agreement struct {
 	// Image Share of bits of the perceptual hashes (PDQ) that are equal.
@@ -475,6 +589,18 @@ type Alert struct {
 
 // AlertChannel defines model for Alert.Channel.
 type AlertChannel string
+
+// AlertActivity defines model for AlertActivity.
+type AlertActivity struct {
+	// Decided On how many somebody decided in the last 30 days, by the state that they have now. The share of `false_match` is how often sealprint was wrong.
+	Decided map[string]int `json:"decided"`
+
+	// OldestOpenAt When the oldest of these was made; absent if there is none.
+	OldestOpenAt time.Time `json:"oldest_open_at,omitempty,omitzero"`
+
+	// Open How many nobody decided on, by state: `new`, `triage`.
+	Open map[string]int `json:"open"`
+}
 
 // AlertChange defines model for AlertChange.
 type AlertChange struct {
@@ -634,6 +760,21 @@ type BatchLine struct {
 	Thread string `json:"thread,omitempty,omitzero"`
 }
 
+// Caller defines model for Caller.
+type Caller struct {
+	Grants []struct {
+		// Department With the whole branch below it; all departments without it.
+		Department string `json:"department,omitempty,omitzero"`
+
+		// Role `admin` may do everything; `registrar` registers and releases; `analyst` looks up, reads evidence and decides on alerts; `monitor` looks up and posts,
+		// and sees ids, departments and scores only; `auditor` reads the audit log.
+		Role Role `json:"role"`
+	} `json:"grants"`
+
+	// ID Of the key; or `oidc:` and the subject of the token.
+	ID string `json:"id"`
+}
+
 // Collection defines model for Collection.
 type Collection struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -761,6 +902,21 @@ type Document struct {
 	WithdrawnReason string    `json:"withdrawn_reason,omitempty,omitzero"`
 }
 
+// DocumentActivity defines model for DocumentActivity.
+type DocumentActivity struct {
+	// Gaps Files that made no document.
+	Gaps int `json:"gaps"`
+
+	// PendingPages Pages whose look is not known yet, as in a MatchAnswer.
+	PendingPages int64 `json:"pending_pages"`
+
+	// Registered The last 30 days, the oldest first.
+	Registered []ActivityDay `json:"registered"`
+
+	// Total That are not withdrawn.
+	Total int `json:"total"`
+}
+
 // DocumentDetail defines model for DocumentDetail.
 type DocumentDetail struct {
 	// Characters Normalized characters.
@@ -848,6 +1004,132 @@ type Estimate struct {
 
 // EventTypes defines model for EventTypes.
 type EventTypes = []string
+
+// EvidenceKey defines model for EvidenceKey.
+type EvidenceKey struct {
+	Algorithm EvidenceKeyAlgorithm `json:"algorithm"`
+
+	// KeyID Of the secret key that it is derived from.
+	KeyID string `json:"key_id"`
+
+	// PublicKey 32 bytes in lowercase hexadecimal.
+	PublicKey string `json:"public_key"`
+}
+
+// EvidenceKeyAlgorithm defines model for EvidenceKey.Algorithm.
+type EvidenceKeyAlgorithm string
+
+// EvidencePage defines model for EvidencePage.
+type EvidencePage struct {
+	Document string `json:"document"`
+	Excerpts []struct {
+		// Start Code points before it.
+		Start int    `json:"start"`
+		Text  string `json:"text"`
+	} `json:"excerpts"`
+
+	// Length Of all of the text, in code points.
+	Length int `json:"length"`
+
+	// Note What to mind about what was.
+	Note string `json:"note,omitempty,omitzero"`
+	Page int    `json:"page,omitempty,omitzero"`
+	Part string `json:"part,omitempty,omitzero"`
+
+	// Reader Name and version of what read the page now.
+	Reader string `json:"reader,omitempty,omitzero"`
+
+	// Reason Why it was not read.
+	Reason  string `json:"reason,omitempty,omitzero"`
+	Version int    `json:"version"`
+}
+
+// EvidenceReport A report as JSON. `signature` is the last member, and signs all bytes before it.
+type EvidenceReport struct {
+	Answer MatchAnswer `json:"answer"`
+
+	// AuditHead The signed head of the audit log when the report was made.
+	AuditHead string `json:"audit_head"`
+
+	// Document The only document that the report is about.
+	Document string               `json:"document,omitempty,omitzero"`
+	Format   EvidenceReportFormat `json:"format"`
+
+	// KeyID Of the secret key.
+	KeyID  string    `json:"key_id"`
+	MadeAt time.Time `json:"made_at"`
+	MadeBy struct {
+		// ID Id of the key, or `oidc:` and the subject of the token.
+		ID string `json:"id"`
+
+		// Label Of the key.
+		Label string `json:"label,omitempty,omitzero"`
+	} `json:"made_by"`
+
+	// Pages Pages of registered documents that passages stand on.
+	Pages []EvidencePage `json:"pages"`
+
+	// PublicKey That the signature verifies with.
+	PublicKey string `json:"public_key"`
+
+	// Purpose What `X-Purpose` said.
+	Purpose string `json:"purpose,omitempty,omitzero"`
+
+	// SeenAt The time at which releases were looked for.
+	SeenAt    time.Time `json:"seen_at"`
+	Signature struct {
+		Algorithm EvidenceReportSignatureAlgorithm `json:"algorithm"`
+		PublicKey string                           `json:"public_key"`
+		Value     string                           `json:"value"`
+	} `json:"signature"`
+	Software string `json:"software"`
+
+	// Suspect What was submitted.
+	Suspect struct {
+		Kind EvidenceReportSuspectKind `json:"kind"`
+
+		// Pictures How it looks, as it was compared: upright, without color, at most 1200 points long.
+		Pictures []struct {
+			Height int `json:"height"`
+
+			// Page Which of several pictures in one file.
+			Page  int    `json:"page,omitempty,omitzero"`
+			Png   []byte `json:"png"`
+			Width int    `json:"width"`
+		} `json:"pictures,omitempty,omitzero"`
+
+		// Sha256 Of the bytes.
+		Sha256 string `json:"sha256"`
+
+		// Size In bytes.
+		Size int64 `json:"size"`
+
+		// Texts What it says, page by page; of more than a megabyte, what stands around passages.
+		Texts []EvidenceText `json:"texts,omitempty,omitzero"`
+	} `json:"suspect"`
+}
+
+// EvidenceReportFormat defines model for EvidenceReport.Format.
+type EvidenceReportFormat string
+
+// EvidenceReportSignatureAlgorithm defines model for EvidenceReport.Signature.Algorithm.
+type EvidenceReportSignatureAlgorithm string
+
+// EvidenceReportSuspectKind defines model for EvidenceReport.Suspect.Kind.
+type EvidenceReportSuspectKind string
+
+// EvidenceText defines model for EvidenceText.
+type EvidenceText struct {
+	Excerpts []struct {
+		// Start Code points before it.
+		Start int    `json:"start"`
+		Text  string `json:"text"`
+	} `json:"excerpts"`
+
+	// Length Of all of the text, in code points.
+	Length int `json:"length"`
+	Page   int `json:"page,omitempty,omitzero"`
+}
 
 // Explanation How the answer came about.
 type Explanation struct {
@@ -1009,6 +1291,9 @@ type KeyList struct {
 	NextCursor string `json:"next_cursor"`
 }
 
+// Line A line of text.
+type Line = string
+
 // Match defines model for Match.
 type Match struct {
 	// Agreement How well a picture and a document agree, in each way in which they were compared, from 0 to 1.
@@ -1067,6 +1352,10 @@ type MatchAnswer struct {
 
 	// PendingPages Pages of the departments that were searched whose look is not known yet. They are found by their text, and not by a picture of them.
 	PendingPages int64 `json:"pending_pages,omitempty,omitzero"`
+
+	// Read With `?read=true`: the pages of the submitted file, with the text in which the spans of `query` count; of pictures, what was recognized, which is empty where nobody
+	// had to read to answer.
+	Read []SubmittedPage `json:"read,omitempty,omitzero"`
 
 	// Reason Why a file or picture could not be read.
 	Reason string `json:"reason,omitempty,omitzero"`
@@ -1448,6 +1737,46 @@ type ReleaseRequest struct {
 	Until time.Time `json:"until,omitempty,omitzero"`
 }
 
+// Removal defines model for Removal.
+type Removal struct {
+	AlertID string `json:"alert_id"`
+
+	// Characters Code points of the document's pages that the post shows; 0 if it is known by their look alone.
+	Characters int `json:"characters"`
+
+	// DecidedAt When a person decided so.
+	DecidedAt  time.Time `json:"decided_at"`
+	DocumentID string    `json:"document_id"`
+	Instrument string    `json:"instrument"`
+
+	// Pages How many pages it shows something of.
+	Pages     int        `json:"pages"`
+	Post      string     `json:"post"`
+	Reference string     `json:"reference,omitempty,omitzero"`
+	Requester string     `json:"requester"`
+	SeenAt    time.Time  `json:"seen_at"`
+	State     AlertState `json:"state"`
+
+	// Text The request.
+	Text    string `json:"text"`
+	Version int    `json:"version"`
+}
+
+// RemovalRequest defines model for RemovalRequest.
+type RemovalRequest struct {
+	// Instrument Under which law, order or terms.
+	Instrument Line `json:"instrument"`
+
+	// Post One of the alert's posts.
+	Post string `json:"post"`
+
+	// Reference Where the platform has it.
+	Reference string `json:"reference,omitempty,omitzero"`
+
+	// Requester Who asks.
+	Requester Line `json:"requester"`
+}
+
 // Role `admin` may do everything; `registrar` registers and releases; `analyst` looks up, reads evidence and decides on alerts; `monitor` looks up and posts,
 // and sees ids, departments and scores only; `auditor` reads the audit log.
 type Role string
@@ -1468,8 +1797,33 @@ type S3Notification struct {
 	} `json:"Records,omitempty,omitzero"`
 }
 
+// ServiceActivity What belongs to no department. What is counted by minute and hour is counted in memory, from when the server started.
+type ServiceActivity struct {
+	// Hours The last 24, likewise.
+	Hours []ActivityInterval `json:"hours"`
+
+	// IndexBytes The indexes of texts and of pages on disk.
+	IndexBytes int64 `json:"index_bytes"`
+
+	// Minutes The last 60, the oldest first; the last one is not over.
+	Minutes []ActivityInterval `json:"minutes"`
+
+	// Since When the server started.
+	Since time.Time `json:"since"`
+
+	// WebhookBacklog Deliveries of webhooks that wait.
+	WebhookBacklog int `json:"webhook_backlog"`
+}
+
 // Status How a file was read.
 type Status string
+
+// SubmittedPage defines model for SubmittedPage.
+type SubmittedPage struct {
+	// Page As in the spans of `query`; of pictures, which of them in the file.
+	Page int    `json:"page"`
+	Text string `json:"text"`
+}
 
 // TextFingerprints Those of a text that is not to be shown to this service, made with a copy of its secret key (`sealprint match --secret-key-file`). The guarantee holds as for the
 // text itself; copies with much misread are found less often, and the spans of `query` count normalized characters.
@@ -1679,7 +2033,10 @@ type ListDocumentsParams struct {
 	Collection Name       `form:"collection,omitempty" json:"collection,omitempty,omitzero"`
 	Source     string     `form:"source,omitempty" json:"source,omitempty,omitzero"`
 	Status     Status     `form:"status,omitempty" json:"status,omitempty,omitzero"`
-	Limit      Limit      `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Q Words that all occur in the title or in a source, whatever their case.
+	Q     string `form:"q,omitempty" json:"q,omitempty,omitzero"`
+	Limit Limit  `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor `next_cursor` of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
@@ -1720,10 +2077,42 @@ type ReadPageParams struct {
 	Version int `form:"version,omitempty" json:"version,omitempty,omitzero"`
 }
 
+// PagePictureParams defines parameters for PagePicture.
+type PagePictureParams struct {
+	// Version The newest unless given.
+	Version int `form:"version,omitempty" json:"version,omitempty,omitzero"`
+}
+
 // WithdrawDocumentJSONBody defines parameters for WithdrawDocument.
 type WithdrawDocumentJSONBody struct {
 	Reason Reason `json:"reason"`
 }
+
+// CreateEvidenceJSONBody defines parameters for CreateEvidence.
+type CreateEvidenceJSONBody struct {
+	SeenAt time.Time `json:"seen_at,omitempty,omitzero"`
+	Text   string    `json:"text"`
+}
+
+// CreateEvidenceMultipartBody defines parameters for CreateEvidence.
+type CreateEvidenceMultipartBody struct {
+	File   openapi_types.File `json:"file"`
+	SeenAt time.Time          `json:"seen_at,omitempty,omitzero"`
+}
+
+// CreateEvidenceParams defines parameters for CreateEvidence.
+type CreateEvidenceParams struct {
+	Format CreateEvidenceParamsFormat `form:"format,omitempty" json:"format,omitempty,omitzero"`
+
+	// SeenAt When the post was seen; now unless given.
+	SeenAt SeenAt `form:"seen_at,omitempty" json:"seen_at,omitempty,omitzero"`
+
+	// Document Report what was found of this document only.
+	Document string `form:"document,omitempty" json:"document,omitempty,omitzero"`
+}
+
+// CreateEvidenceParamsFormat defines parameters for CreateEvidence.
+type CreateEvidenceParamsFormat string
 
 // ListKeysParams defines parameters for ListKeys.
 type ListKeysParams struct {
@@ -1765,6 +2154,9 @@ type MatchParams struct {
 
 	// SeenAt When the post was seen; now unless given.
 	SeenAt SeenAt `form:"seen_at,omitempty" json:"seen_at,omitempty,omitzero"`
+
+	// Read Answer what was read of the file or picture. Not for text.
+	Read bool `form:"read,omitempty" json:"read,omitempty,omitzero"`
 }
 
 // MatchBatchParams defines parameters for MatchBatch.
@@ -1860,6 +2252,9 @@ type ReplayWebhookJSONBody struct {
 // DecideAlertJSONRequestBody defines body for DecideAlert for application/json ContentType.
 type DecideAlertJSONRequestBody = DispositionRequest
 
+// RequestRemovalJSONRequestBody defines body for RequestRemoval for application/json ContentType.
+type RequestRemovalJSONRequestBody = RemovalRequest
+
 // CreateCollectionJSONRequestBody defines body for CreateCollection for application/json ContentType.
 type CreateCollectionJSONRequestBody CreateCollectionJSONBody
 
@@ -1877,6 +2272,12 @@ type ReleaseDocumentJSONRequestBody = ReleaseRequest
 
 // WithdrawDocumentJSONRequestBody defines body for WithdrawDocument for application/json ContentType.
 type WithdrawDocumentJSONRequestBody WithdrawDocumentJSONBody
+
+// CreateEvidenceJSONRequestBody defines body for CreateEvidence for application/json ContentType.
+type CreateEvidenceJSONRequestBody CreateEvidenceJSONBody
+
+// CreateEvidenceMultipartRequestBody defines body for CreateEvidence for multipart/form-data ContentType.
+type CreateEvidenceMultipartRequestBody CreateEvidenceMultipartBody
 
 // NoticeObjectsJSONRequestBody defines body for NoticeObjects for application/json ContentType.
 type NoticeObjectsJSONRequestBody = S3Notification
@@ -1922,6 +2323,9 @@ type ServerInterface interface {
 	// Ready The service answers look-ups
 	// (GET /readyz)
 	Ready(ctx echo.Context, params ReadyParams) error
+	// GetActivity What happened of late, and what waits
+	// (GET /v1/activity)
+	GetActivity(ctx echo.Context) error
 	// ListAlerts The queue
 	// (GET /v1/alerts)
 	ListAlerts(ctx echo.Context, params ListAlertsParams) error
@@ -1931,6 +2335,9 @@ type ServerInterface interface {
 	// DecideAlert Decide on an alert
 	// (POST /v1/alerts/{id}/disposition)
 	DecideAlert(ctx echo.Context, id AlertID) error
+	// RequestRemoval Write a request to remove a post
+	// (POST /v1/alerts/{id}/removal)
+	RequestRemoval(ctx echo.Context, id AlertID) error
 	// ListAudit The audit log
 	// (GET /v1/audit)
 	ListAudit(ctx echo.Context, params ListAuditParams) error
@@ -1976,6 +2383,9 @@ type ServerInterface interface {
 	// ReadPage The text of a page, read again from the document's source
 	// (GET /v1/documents/{id}/pages/{page})
 	ReadPage(ctx echo.Context, id DocumentID, page int, params ReadPageParams) error
+	// PagePicture The picture of a page, drawn again from the document's source
+	// (GET /v1/documents/{id}/pages/{page}/picture)
+	PagePicture(ctx echo.Context, id DocumentID, page int, params PagePictureParams) error
 	// ListReleases The releases of a document
 	// (GET /v1/documents/{id}/releases)
 	ListReleases(ctx echo.Context, id DocumentID) error
@@ -1988,6 +2398,12 @@ type ServerInterface interface {
 	// WithdrawDocument End the registration of a document
 	// (POST /v1/documents/{id}/withdraw)
 	WithdrawDocument(ctx echo.Context, id DocumentID) error
+	// CreateEvidence Look a text or a file up and make a signed report of it
+	// (POST /v1/evidence)
+	CreateEvidence(ctx echo.Context, params CreateEvidenceParams) error
+	// GetEvidenceKey The public key that reports verify with
+	// (GET /v1/evidence/key)
+	GetEvidenceKey(ctx echo.Context) error
 	// NoticeObjects Tell that objects of a source have changed
 	// (POST /v1/hooks/s3/{source})
 	NoticeObjects(ctx echo.Context, source SourceName) error
@@ -2063,6 +2479,9 @@ type ServerInterface interface {
 	// TestWebhook Send an event for a test
 	// (POST /v1/webhooks/{id}/test)
 	TestWebhook(ctx echo.Context, id WebhookID) error
+	// Whoami Who calls, and what they may do
+	// (GET /v1/whoami)
+	Whoami(ctx echo.Context) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -2112,6 +2531,15 @@ func (w *ServerInterfaceWrapper) Ready(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.Ready(ctx, params)
+	return err
+}
+
+// GetActivity converts echo context to params.
+func (w *ServerInterfaceWrapper) GetActivity(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetActivity(ctx)
 	return err
 }
 
@@ -2190,6 +2618,22 @@ func (w *ServerInterfaceWrapper) DecideAlert(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DecideAlert(ctx, id)
+	return err
+}
+
+// RequestRemoval converts echo context to params.
+func (w *ServerInterfaceWrapper) RequestRemoval(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id AlertID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RequestRemoval(ctx, id)
 	return err
 }
 
@@ -2435,6 +2879,13 @@ func (w *ServerInterfaceWrapper) ListDocuments(ctx echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
 	}
 
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
 	// ------------- Optional query parameter "limit" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
@@ -2544,6 +2995,39 @@ func (w *ServerInterfaceWrapper) ReadPage(ctx echo.Context) error {
 	return err
 }
 
+// PagePicture converts echo context to params.
+func (w *ServerInterfaceWrapper) PagePicture(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id DocumentID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "page" -------------
+	var page int
+
+	err = runtime.BindStyledParameterWithOptions("simple", "page", ctx.Param("page"), &page, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter page: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PagePictureParams
+	// ------------- Optional query parameter "version" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "version", ctx.QueryParams(), &params.Version, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter version: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PagePicture(ctx, id, page, params)
+	return err
+}
+
 // ListReleases converts echo context to params.
 func (w *ServerInterfaceWrapper) ListReleases(ctx echo.Context) error {
 	var err error
@@ -2613,6 +3097,47 @@ func (w *ServerInterfaceWrapper) WithdrawDocument(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.WithdrawDocument(ctx, id)
+	return err
+}
+
+// CreateEvidence converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateEvidence(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateEvidenceParams
+	// ------------- Optional query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "format", ctx.QueryParams(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter format: %s", err))
+	}
+
+	// ------------- Optional query parameter "seen_at" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "seen_at", ctx.QueryParams(), &params.SeenAt, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter seen_at: %s", err))
+	}
+
+	// ------------- Optional query parameter "document" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "document", ctx.QueryParams(), &params.Document, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter document: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateEvidence(ctx, params)
+	return err
+}
+
+// GetEvidenceKey converts echo context to params.
+func (w *ServerInterfaceWrapper) GetEvidenceKey(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetEvidenceKey(ctx)
 	return err
 }
 
@@ -2758,6 +3283,13 @@ func (w *ServerInterfaceWrapper) Match(ctx echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "seen_at", ctx.QueryParams(), &params.SeenAt, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter seen_at: %s", err))
+	}
+
+	// ------------- Optional query parameter "read" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "read", ctx.QueryParams(), &params.Read, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter read: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -3070,6 +3602,15 @@ func (w *ServerInterfaceWrapper) TestWebhook(ctx echo.Context) error {
 	return err
 }
 
+// Whoami converts echo context to params.
+func (w *ServerInterfaceWrapper) Whoami(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Whoami(ctx)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -3120,12 +3661,15 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/match", wrapper.Match, options.OperationMiddlewares["match"]...)
 	router.POST(options.BaseURL+"/v1/match/batch", wrapper.MatchBatch, options.OperationMiddlewares["matchBatch"]...)
 	router.POST(options.BaseURL+"/v1/compare", wrapper.Compare, options.OperationMiddlewares["compare"]...)
+	router.POST(options.BaseURL+"/v1/evidence", wrapper.CreateEvidence, options.OperationMiddlewares["createEvidence"]...)
+	router.GET(options.BaseURL+"/v1/evidence/key", wrapper.GetEvidenceKey, options.OperationMiddlewares["getEvidenceKey"]...)
 	router.GET(options.BaseURL+"/v1/documents", wrapper.ListDocuments, options.OperationMiddlewares["listDocuments"]...)
 	router.POST(options.BaseURL+"/v1/documents", wrapper.RegisterDocument, options.OperationMiddlewares["registerDocument"]...)
 	router.DELETE(options.BaseURL+"/v1/documents/:id", wrapper.DeleteDocument, options.OperationMiddlewares["deleteDocument"]...)
 	router.GET(options.BaseURL+"/v1/documents/:id", wrapper.GetDocument, options.OperationMiddlewares["getDocument"]...)
 	router.PATCH(options.BaseURL+"/v1/documents/:id", wrapper.PatchDocument, options.OperationMiddlewares["patchDocument"]...)
 	router.GET(options.BaseURL+"/v1/documents/:id/pages/:page", wrapper.ReadPage, options.OperationMiddlewares["readPage"]...)
+	router.GET(options.BaseURL+"/v1/documents/:id/pages/:page/picture", wrapper.PagePicture, options.OperationMiddlewares["pagePicture"]...)
 	router.GET(options.BaseURL+"/v1/collections", wrapper.ListCollections, options.OperationMiddlewares["listCollections"]...)
 	router.POST(options.BaseURL+"/v1/collections", wrapper.CreateCollection, options.OperationMiddlewares["createCollection"]...)
 	router.GET(options.BaseURL+"/v1/registrations", wrapper.ListRegistrations, options.OperationMiddlewares["listRegistrations"]...)
@@ -3146,6 +3690,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/alerts", wrapper.ListAlerts, options.OperationMiddlewares["listAlerts"]...)
 	router.GET(options.BaseURL+"/v1/alerts/:id", wrapper.GetAlert, options.OperationMiddlewares["getAlert"]...)
 	router.POST(options.BaseURL+"/v1/alerts/:id/disposition", wrapper.DecideAlert, options.OperationMiddlewares["decideAlert"]...)
+	router.POST(options.BaseURL+"/v1/alerts/:id/removal", wrapper.RequestRemoval, options.OperationMiddlewares["requestRemoval"]...)
 	router.GET(options.BaseURL+"/v1/webhooks", wrapper.ListWebhooks, options.OperationMiddlewares["listWebhooks"]...)
 	router.POST(options.BaseURL+"/v1/webhooks", wrapper.CreateWebhook, options.OperationMiddlewares["createWebhook"]...)
 	router.DELETE(options.BaseURL+"/v1/webhooks/:id", wrapper.DeleteWebhook, options.OperationMiddlewares["deleteWebhook"]...)
@@ -3158,8 +3703,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
 	router.POST(options.BaseURL+"/v1/keys", wrapper.CreateKey, options.OperationMiddlewares["createKey"]...)
 	router.DELETE(options.BaseURL+"/v1/keys/:id", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
+	router.GET(options.BaseURL+"/v1/whoami", wrapper.Whoami, options.OperationMiddlewares["whoami"]...)
 	router.GET(options.BaseURL+"/v1/audit", wrapper.ListAudit, options.OperationMiddlewares["listAudit"]...)
 	router.POST(options.BaseURL+"/v1/audit/verify", wrapper.VerifyAudit, options.OperationMiddlewares["verifyAudit"]...)
+	router.GET(options.BaseURL+"/v1/activity", wrapper.GetActivity, options.OperationMiddlewares["getActivity"]...)
 	router.GET(options.BaseURL+"/v1/index", wrapper.IndexStats, options.OperationMiddlewares["indexStats"]...)
 	router.POST(options.BaseURL+"/v1/index/merge", wrapper.MergeIndex, options.OperationMiddlewares["mergeIndex"]...)
 	router.POST(options.BaseURL+"/v1/index/check", wrapper.CheckIndex, options.OperationMiddlewares["checkIndex"]...)
@@ -3336,6 +3883,44 @@ func (response ReadydefaultApplicationProblemPlusJSONResponse) VisitReadyRespons
 	return err
 }
 
+type GetActivityRequestObject struct {
+}
+
+type GetActivityResponseObject interface {
+	VisitGetActivityResponse(w http.ResponseWriter) error
+}
+
+type GetActivity200JSONResponse Activity
+
+func (response GetActivity200JSONResponse) VisitGetActivityResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetActivitydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetActivitydefaultApplicationProblemPlusJSONResponse) VisitGetActivityResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListAlertsRequestObject struct {
 	Params ListAlertsParams
 }
@@ -3443,6 +4028,46 @@ type DecideAlertdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DecideAlertdefaultApplicationProblemPlusJSONResponse) VisitDecideAlertResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequestRemovalRequestObject struct {
+	ID   AlertID `json:"id"`
+	Body *RequestRemovalJSONRequestBody
+}
+
+type RequestRemovalResponseObject interface {
+	VisitRequestRemovalResponse(w http.ResponseWriter) error
+}
+
+type RequestRemoval200JSONResponse Removal
+
+func (response RequestRemoval200JSONResponse) VisitRequestRemovalResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RequestRemovaldefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RequestRemovaldefaultApplicationProblemPlusJSONResponse) VisitRequestRemovalResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -4097,6 +4722,53 @@ func (response ReadPagedefaultApplicationProblemPlusJSONResponse) VisitReadPageR
 	return err
 }
 
+type PagePictureRequestObject struct {
+	ID     DocumentID `json:"id"`
+	Page   int        `json:"page"`
+	Params PagePictureParams
+}
+
+type PagePictureResponseObject interface {
+	VisitPagePictureResponse(w http.ResponseWriter) error
+}
+
+type PagePicture200ImagePngResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response PagePicture200ImagePngResponse) VisitPagePictureResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "image/png")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type PagePicturedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PagePicturedefaultApplicationProblemPlusJSONResponse) VisitPagePictureResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListReleasesRequestObject struct {
 	ID DocumentID `json:"id"`
 }
@@ -4245,6 +4917,117 @@ type WithdrawDocumentdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response WithdrawDocumentdefaultApplicationProblemPlusJSONResponse) VisitWithdrawDocumentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateEvidenceRequestObject struct {
+	Params        CreateEvidenceParams
+	ContentType   string
+	JSONBody      *CreateEvidenceJSONRequestBody
+	Body          io.Reader
+	MultipartBody *multipart.Reader
+}
+
+type CreateEvidenceResponseObject interface {
+	VisitCreateEvidenceResponse(w http.ResponseWriter) error
+}
+
+type CreateEvidence200ResponseHeaders struct {
+	ContentDisposition string
+}
+
+type CreateEvidence200JSONResponse struct {
+	Body    EvidenceReport
+	Headers CreateEvidence200ResponseHeaders
+}
+
+func (response CreateEvidence200JSONResponse) VisitCreateEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateEvidence200TextHTMLResponse struct {
+	Body          io.Reader
+	Headers       CreateEvidence200ResponseHeaders
+	ContentLength int64
+}
+
+func (response CreateEvidence200TextHTMLResponse) VisitCreateEvidenceResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/html")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.Header().Set("Content-Disposition", fmt.Sprint(response.Headers.ContentDisposition))
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type CreateEvidencedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateEvidencedefaultApplicationProblemPlusJSONResponse) VisitCreateEvidenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEvidenceKeyRequestObject struct {
+}
+
+type GetEvidenceKeyResponseObject interface {
+	VisitGetEvidenceKeyResponse(w http.ResponseWriter) error
+}
+
+type GetEvidenceKey200JSONResponse EvidenceKey
+
+func (response GetEvidenceKey200JSONResponse) VisitGetEvidenceKeyResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetEvidenceKeydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetEvidenceKeydefaultApplicationProblemPlusJSONResponse) VisitGetEvidenceKeyResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5358,6 +6141,44 @@ func (response TestWebhookdefaultApplicationProblemPlusJSONResponse) VisitTestWe
 	return err
 }
 
+type WhoamiRequestObject struct {
+}
+
+type WhoamiResponseObject interface {
+	VisitWhoamiResponse(w http.ResponseWriter) error
+}
+
+type Whoami200JSONResponse Caller
+
+func (response Whoami200JSONResponse) VisitWhoamiResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WhoamidefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response WhoamidefaultApplicationProblemPlusJSONResponse) VisitWhoamiResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
 	// Live The process runs
@@ -5372,6 +6193,9 @@ type StrictServerInterface interface {
 	// Ready The service answers look-ups
 	// (GET /readyz)
 	Ready(ctx context.Context, request ReadyRequestObject) (ReadyResponseObject, error)
+	// GetActivity What happened of late, and what waits
+	// (GET /v1/activity)
+	GetActivity(ctx context.Context, request GetActivityRequestObject) (GetActivityResponseObject, error)
 	// ListAlerts The queue
 	// (GET /v1/alerts)
 	ListAlerts(ctx context.Context, request ListAlertsRequestObject) (ListAlertsResponseObject, error)
@@ -5381,6 +6205,9 @@ type StrictServerInterface interface {
 	// DecideAlert Decide on an alert
 	// (POST /v1/alerts/{id}/disposition)
 	DecideAlert(ctx context.Context, request DecideAlertRequestObject) (DecideAlertResponseObject, error)
+	// RequestRemoval Write a request to remove a post
+	// (POST /v1/alerts/{id}/removal)
+	RequestRemoval(ctx context.Context, request RequestRemovalRequestObject) (RequestRemovalResponseObject, error)
 	// ListAudit The audit log
 	// (GET /v1/audit)
 	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
@@ -5426,6 +6253,9 @@ type StrictServerInterface interface {
 	// ReadPage The text of a page, read again from the document's source
 	// (GET /v1/documents/{id}/pages/{page})
 	ReadPage(ctx context.Context, request ReadPageRequestObject) (ReadPageResponseObject, error)
+	// PagePicture The picture of a page, drawn again from the document's source
+	// (GET /v1/documents/{id}/pages/{page}/picture)
+	PagePicture(ctx context.Context, request PagePictureRequestObject) (PagePictureResponseObject, error)
 	// ListReleases The releases of a document
 	// (GET /v1/documents/{id}/releases)
 	ListReleases(ctx context.Context, request ListReleasesRequestObject) (ListReleasesResponseObject, error)
@@ -5438,6 +6268,12 @@ type StrictServerInterface interface {
 	// WithdrawDocument End the registration of a document
 	// (POST /v1/documents/{id}/withdraw)
 	WithdrawDocument(ctx context.Context, request WithdrawDocumentRequestObject) (WithdrawDocumentResponseObject, error)
+	// CreateEvidence Look a text or a file up and make a signed report of it
+	// (POST /v1/evidence)
+	CreateEvidence(ctx context.Context, request CreateEvidenceRequestObject) (CreateEvidenceResponseObject, error)
+	// GetEvidenceKey The public key that reports verify with
+	// (GET /v1/evidence/key)
+	GetEvidenceKey(ctx context.Context, request GetEvidenceKeyRequestObject) (GetEvidenceKeyResponseObject, error)
 	// NoticeObjects Tell that objects of a source have changed
 	// (POST /v1/hooks/s3/{source})
 	NoticeObjects(ctx context.Context, request NoticeObjectsRequestObject) (NoticeObjectsResponseObject, error)
@@ -5513,6 +6349,9 @@ type StrictServerInterface interface {
 	// TestWebhook Send an event for a test
 	// (POST /v1/webhooks/{id}/test)
 	TestWebhook(ctx context.Context, request TestWebhookRequestObject) (TestWebhookResponseObject, error)
+	// Whoami Who calls, and what they may do
+	// (GET /v1/whoami)
+	Whoami(ctx context.Context, request WhoamiRequestObject) (WhoamiResponseObject, error)
 }
 
 type StrictHandlerFunc func(ctx echo.Context, request any) (any, error)
@@ -5621,6 +6460,29 @@ func (sh *strictHandler) Ready(ctx echo.Context, params ReadyParams) error {
 	return nil
 }
 
+// GetActivity operation middleware
+func (sh *strictHandler) GetActivity(ctx echo.Context) error {
+	var request GetActivityRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetActivity(ctx.Request().Context(), request.(GetActivityRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetActivity")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetActivityResponseObject); ok {
+		return validResponse.VisitGetActivityResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListAlerts operation middleware
 func (sh *strictHandler) ListAlerts(ctx echo.Context, params ListAlertsParams) error {
 	var request ListAlertsRequestObject
@@ -5713,6 +6575,54 @@ func (sh *strictHandler) DecideAlert(ctx echo.Context, id AlertID) error {
 		return err
 	} else if validResponse, ok := response.(DecideAlertResponseObject); ok {
 		return validResponse.VisitDecideAlertResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// RequestRemoval operation middleware
+func (sh *strictHandler) RequestRemoval(ctx echo.Context, id AlertID) error {
+	var request RequestRemovalRequestObject
+
+	request.ID = id
+
+	var body RequestRemovalJSONRequestBody
+	var err error
+	if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+		// A request validator built on kin-openapi's openapi3filter with
+		// KeepValidatedValue leaves the value it validated on the body. Bind
+		// that value, matching member names exactly, so the handler receives
+		// what was validated instead of a second, case-insensitive decode.
+		// Otherwise bind only the request body, so that path and query
+		// parameters are not also bound into the body struct.
+		if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+			err = binder.BindBody(ctx, &body)
+		}
+	} else {
+		// A custom binder is installed on the Echo instance; defer to it
+		// entirely, since echo.Binder does not expose body-only binding and
+		// the binder may do more than decode (for example call ctx.Validate).
+		err = ctx.Bind(&body)
+	}
+	if err != nil {
+		return err
+	}
+	request.Body = &body
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RequestRemoval(ctx.Request().Context(), request.(RequestRemovalRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RequestRemoval")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(RequestRemovalResponseObject); ok {
+		return validResponse.VisitRequestRemovalResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -6161,6 +7071,33 @@ func (sh *strictHandler) ReadPage(ctx echo.Context, id DocumentID, page int, par
 	return nil
 }
 
+// PagePicture operation middleware
+func (sh *strictHandler) PagePicture(ctx echo.Context, id DocumentID, page int, params PagePictureParams) error {
+	var request PagePictureRequestObject
+
+	request.ID = id
+	request.Page = page
+	request.Params = params
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.PagePicture(ctx.Request().Context(), request.(PagePictureRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PagePicture")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(PagePictureResponseObject); ok {
+		return validResponse.VisitPagePictureResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
 // ListReleases operation middleware
 func (sh *strictHandler) ListReleases(ctx echo.Context, id DocumentID) error {
 	var request ListReleasesRequestObject
@@ -6302,6 +7239,90 @@ func (sh *strictHandler) WithdrawDocument(ctx echo.Context, id DocumentID) error
 		return err
 	} else if validResponse, ok := response.(WithdrawDocumentResponseObject); ok {
 		return validResponse.VisitWithdrawDocumentResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// CreateEvidence operation middleware
+func (sh *strictHandler) CreateEvidence(ctx echo.Context, params CreateEvidenceParams) error {
+	var request CreateEvidenceRequestObject
+
+	request.Params = params
+	request.ContentType = ctx.Request().Header.Get("Content-Type")
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "application/json") {
+		var body CreateEvidenceJSONRequestBody
+		var err error
+		if binder, ok := ctx.Echo().Binder.(*echo.DefaultBinder); ok {
+			// A request validator built on kin-openapi's openapi3filter with
+			// KeepValidatedValue leaves the value it validated on the body. Bind
+			// that value, matching member names exactly, so the handler receives
+			// what was validated instead of a second, case-insensitive decode.
+			// Otherwise bind only the request body, so that path and query
+			// parameters are not also bound into the body struct.
+			if vb, ok := ctx.Request().Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+				err = binder.BindBody(ctx, &body)
+			}
+		} else {
+			// A custom binder is installed on the Echo instance; defer to it
+			// entirely, since echo.Binder does not expose body-only binding and
+			// the binder may do more than decode (for example call ctx.Validate).
+			err = ctx.Bind(&body)
+		}
+		if err != nil {
+			return err
+		}
+		request.JSONBody = &body
+
+	}
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "image/*") {
+		request.Body = ctx.Request().Body
+	}
+	if strings.HasPrefix(ctx.Request().Header.Get("Content-Type"), "multipart/form-data") {
+		if reader, err := ctx.Request().MultipartReader(); err != nil {
+			return err
+		} else {
+			request.MultipartBody = reader
+		}
+	}
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateEvidence(ctx.Request().Context(), request.(CreateEvidenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateEvidence")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(CreateEvidenceResponseObject); ok {
+		return validResponse.VisitCreateEvidenceResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// GetEvidenceKey operation middleware
+func (sh *strictHandler) GetEvidenceKey(ctx echo.Context) error {
+	var request GetEvidenceKeyRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetEvidenceKey(ctx.Request().Context(), request.(GetEvidenceKeyRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetEvidenceKey")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(GetEvidenceKeyResponseObject); ok {
+		return validResponse.VisitGetEvidenceKeyResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}
@@ -7144,6 +8165,29 @@ func (sh *strictHandler) TestWebhook(ctx echo.Context, id WebhookID) error {
 		return err
 	} else if validResponse, ok := response.(TestWebhookResponseObject); ok {
 		return validResponse.VisitTestWebhookResponse(ctx.Response())
+	} else if response != nil {
+		return fmt.Errorf("unexpected response type: %T", response)
+	}
+	return nil
+}
+
+// Whoami operation middleware
+func (sh *strictHandler) Whoami(ctx echo.Context) error {
+	var request WhoamiRequestObject
+
+	handler := func(ctx echo.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.Whoami(ctx.Request().Context(), request.(WhoamiRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Whoami")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		return err
+	} else if validResponse, ok := response.(WhoamiResponseObject); ok {
+		return validResponse.VisitWhoamiResponse(ctx.Response())
 	} else if response != nil {
 		return fmt.Errorf("unexpected response type: %T", response)
 	}

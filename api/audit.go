@@ -22,6 +22,7 @@ type Audit interface {
 	Append(ctx context.Context, records ...audit.Record) error
 	Read(ctx context.Context, filter audit.Filter, after int64, limit int) ([]audit.Record, error)
 	Verify() (audit.Report, error)
+	Head() audit.Checkpoint
 }
 
 // errAudit is a log that cannot be written: what cannot be recorded is not done.

@@ -1,13 +1,17 @@
 package api
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"mime/multipart"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -21,7 +25,7 @@ const defaultLimit = 100
 // ListDocuments implements GET /v1/documents.
 func (s *Server) ListDocuments(ctx context.Context, request ListDocumentsRequestObject) (ListDocumentsResponseObject, error) {
 	p := request.Params
-	filter := storage.DocumentFilter{Department: p.Department, Collection: p.Collection, Source: p.Source, Status: string(p.Status)}
+	filter := storage.DocumentFilter{Department: p.Department, Collection: p.Collection, Source: p.Source, Status: string(p.Status), Words: strings.Fields(p.Q)}
 	found, next, err := s.Registry.Documents(ctx, scope(ctx), filter, p.Cursor, limit(p.Limit))
 	if err != nil {
 		return nil, listError(p.Cursor, err)
@@ -202,11 +206,13 @@ func (l *lastPart) Read(p []byte) (int, error) {
 // whoever reads it that is the failure of a source, but it is the caller's.
 type submission struct {
 	io.Reader
-	err error
+	size int64 // of what was read
+	err  error
 }
 
 func (s *submission) Read(p []byte) (int, error) {
 	n, err := s.Reader.Read(p)
+	s.size += int64(n)
 	if err != nil && err != io.EOF {
 		s.err = bodyError(err)
 		err = s.err
@@ -333,25 +339,51 @@ func (s *Server) forget(ctx context.Context, ordinals []storage.Ordinal) error {
 
 // ReadPage implements GET /v1/documents/{id}/pages/{page}.
 func (s *Server) ReadPage(ctx context.Context, request ReadPageRequestObject) (ReadPageResponseObject, error) {
-	d, versions, _, err := s.Registry.Document(ctx, scope(ctx), storage.DocumentID(request.ID))
+	v, err := s.version(ctx, request.ID, request.Params.Version)
 	if err != nil {
 		return nil, err
 	}
-	number := request.Params.Version
-	if number == 0 {
-		number = d.Version
+	text, reader, err := s.Ingest.ReadPage(ctx, v, request.Page)
+	if err != nil {
+		return nil, err
 	}
-	for _, v := range versions {
-		if v.Number != number {
-			continue
-		}
-		text, reader, err := s.Ingest.ReadPage(ctx, v, request.Page)
-		if err != nil {
-			return nil, err
-		}
-		return ReadPage200JSONResponse{DocumentID: string(d.ID), Version: number, Page: request.Page, Text: text, Reader: reader}, nil
+	return ReadPage200JSONResponse{DocumentID: request.ID, Version: v.Number, Page: request.Page, Text: text, Reader: reader}, nil
+}
+
+// maxPictureWidth is how wide the picture of a page is at most, in pixels: all of it can be read.
+const maxPictureWidth = 1200
+
+// PagePicture implements GET /v1/documents/{id}/pages/{page}/picture.
+func (s *Server) PagePicture(ctx context.Context, request PagePictureRequestObject) (PagePictureResponseObject, error) {
+	v, err := s.version(ctx, request.ID, request.Params.Version)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("version: %w", storage.ErrNotFound)
+	p, err := s.Ingest.DrawPage(ctx, v, request.Page)
+	if err != nil {
+		return nil, err
+	}
+	if p.W > maxPictureWidth {
+		p = p.Shrink(maxPictureWidth, max(p.H*maxPictureWidth/p.W, 1))
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, &image.Gray{Pix: p.Pix, Stride: p.W, Rect: image.Rect(0, 0, p.W, p.H)}); err != nil {
+		return nil, fmt.Errorf("encode picture of a page: %w", err)
+	}
+	return PagePicture200ImagePngResponse{Body: &b, ContentLength: int64(b.Len())}, nil
+}
+
+// version finds a version of a document by its number, the newest if that is 0.
+func (s *Server) version(ctx context.Context, id string, number int) (storage.Version, error) {
+	d, versions, _, err := s.Registry.Document(ctx, scope(ctx), storage.DocumentID(id))
+	if err != nil {
+		return storage.Version{}, err
+	}
+	i := slices.IndexFunc(versions, func(v storage.Version) bool { return v.Number == cmp.Or(number, d.Version) })
+	if i < 0 {
+		return storage.Version{}, fmt.Errorf("version: %w", storage.ErrNotFound)
+	}
+	return versions[i], nil
 }
 
 func firstSource(sources []storage.Source) string {

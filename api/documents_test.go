@@ -3,6 +3,9 @@ package api
 import (
 	"archive/zip"
 	"bytes"
+	"fmt"
+	"image"
+	"image/color"
 	"io"
 	"net/http"
 	"slices"
@@ -132,6 +135,10 @@ func TestDocumentList(t *testing.T) {
 			{[]string{"source", "c.txt"}, pick(2)},
 			{[]string{"source", "z.txt"}, nil},
 			{[]string{"collection", "y", "department", "finance"}, pick(1, 3)},
+			{[]string{"q", " .TXT ", "status", "ok"}, ids},
+			{[]string{"q", "txt C"}, pick(2)},
+			{[]string{"q", "%"}, nil},
+			{[]string{"q", ".txt", "collection", "y", "department", "finance"}, pick(1, 3)},
 		} {
 			if got := list(h.http, limit, c.pairs...); !slices.Equal(got, c.want) {
 				t.Errorf("%v by %s: %v, want %v", c.pairs, limit, got, c.want)
@@ -228,6 +235,57 @@ func TestPage(t *testing.T) {
 	h.get(path + "1").want(409)
 }
 
+// TestPagePicture: a page is drawn again from where it came from, as the page that a look-up
+// finds it to be; what has no look says so.
+func TestPagePicture(t *testing.T) {
+	s := newShelf("bucket", string(sample(t, "power-circular-debt-minutes.pdf")), prose(52, 50))
+	close(s.step)
+	h := newHouse(t, options{places: []ingest.Place{{Name: "shelf", Source: s, Said: ingest.Said{Department: "default", Collection: "default"}}}})
+	h.json("POST", "/v1/registrations", `{"source":"shelf"}`).want(202)
+	path := func(source string) (path string) {
+		h.eventually(func() bool {
+			for _, d := range read[DocumentList](h.get("/v1/documents" + query("source", "s3://bucket/"+source))).Items {
+				versions := read[DocumentDetail](h.get("/v1/documents/" + d.ID).want(200)).Versions
+				path = "/v1/documents/" + d.ID + "/pages/"
+				return versions[0].Drawn
+			}
+			return false
+		})
+		return path
+	}
+	minutes, text := path("00000.txt"), path("00001.txt")
+	for number, query := range map[int]string{1: "", 2: "?version=1"} {
+		r := h.get(fmt.Sprint(minutes, number, "/picture", query)).want(200)
+		config, format, err := image.DecodeConfig(bytes.NewReader(r.body))
+		if err != nil || format != "png" || config.ColorModel != color.GrayModel || config.Width != 1200 || r.header.Get("Content-Type") != "image/png" {
+			t.Errorf("page %d: %s %+v, %v", number, format, config, err)
+		}
+		a := h.lookAt(h.http, r.body, "")
+		if len(a.Matches) != 1 || a.Matches[0].Passages[0].Document.Page != number || a.Matches[0].Agreement.Page < 0.9 {
+			t.Errorf("page %d is found as %+v", number, a)
+		}
+	}
+	for path, detail := range map[string]string{
+		minutes + "3/picture": "the file has no such page", minutes + "1000000/picture": "no such page", minutes + "1/picture?version=2": "",
+		text + "1/picture": "files of this kind have text and no look", "/v1/documents/doc_a/pages/1/picture": "",
+	} {
+		if p := read[Problem](h.get(path).want(404)); !strings.Contains(p.Detail, detail) || p.Detail != "" && detail == "" {
+			t.Errorf("%s: %+v", path, p)
+		}
+	}
+	h.get(minutes + "0/picture").want(404)
+	if p := read[Problem](do(t, h.as(h.key("finance")), h.request("GET", minutes+"1/picture", nil)).want(404)); p.Detail != "" {
+		t.Errorf("another department is told %+v", p)
+	}
+	s.objects[0] = "something else"
+	h.get(minutes + "1/picture").want(409)
+	records := read[AuditList](h.get("/v1/audit?action=pagePicture").want(200)).Items
+	id := strings.Split(minutes, "/")[3]
+	if len(records) < 8 || !slices.Equal(records[0].Targets, []string{id, records[0].Targets[1]}) || records[len(records)-1].Outcome != "conflict" {
+		t.Errorf("%+v", records)
+	}
+}
+
 // TestScope: to a key of a department, the documents of others do not exist: not
 // in lists, not in answers, not in counts.
 func TestScope(t *testing.T) {
@@ -257,7 +315,7 @@ func TestScope(t *testing.T) {
 	if list := read[DocumentList](do(t, key, h.request("GET", "/v1/documents", nil)).want(200)); len(list.Items) != 1 || list.Items[0].ID != mine.ID || list.NextCursor != "" {
 		t.Errorf("%+v", list)
 	}
-	for _, q := range []string{"department=interior", "source=b.txt"} {
+	for _, q := range []string{"department=interior", "source=b.txt", "q=b.txt"} {
 		if list := read[DocumentList](do(t, key, h.request("GET", "/v1/documents?"+q, nil)).want(200)); len(list.Items) != 0 {
 			t.Errorf("%s: %+v", q, list)
 		}

@@ -27,7 +27,7 @@ func TestForeign(t *testing.T) {
 		for _, role := range roles {
 			client := h.as(h.keyOf(role, department))
 			for _, path := range []string{
-				"/v1/documents", "/v1/documents?status=ok", "/v1/collections", "/v1/registrations", "/v1/alerts", "/v1/webhooks", "/v1/coverage", "/v1/coverage/gaps", "/v1/index", "/v1/audit?action=none",
+				"/v1/documents", "/v1/documents?status=ok", "/v1/collections", "/v1/registrations", "/v1/alerts", "/v1/webhooks", "/v1/coverage", "/v1/coverage/gaps", "/v1/activity", "/v1/index", "/v1/audit?action=none",
 			} {
 				answers[string(role)+" "+path] = changing.ReplaceAllString(string(do(t, client, h.request("GET", path, nil)).body), "")
 			}

@@ -152,8 +152,8 @@ func newHouse(t testing.TB, o options) *house {
 	if h.server, err = NewServer(Config{
 		Matcher: matcher, Index: ix, Pages: h.pages, Registry: h.registry, Log: log,
 		Tokens: o.tokens, Quotas: o.quotas, Ingest: &ingestion{registrar, jobs, o.limit}, Key: key, Intake: h.intake, Audit: h.audit, KeepGrams: true, Webhooks: h.registry, Wake: func() {},
-		CheckWebhook: hooks.CheckURL,
-		Upkeep:       &upkeep{source: backup.Source{Index: h.index, Pages: h.pages, Registry: h.registry, Key: key, Folder: dir}, fail: o.fail},
+		CheckWebhook: hooks.CheckURL, Version: "test",
+		Upkeep: &upkeep{source: backup.Source{Index: h.index, Pages: h.pages, Registry: h.registry, Key: key, Folder: dir}, fail: o.fail},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -259,6 +259,26 @@ func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, page int) (
 		}
 	}
 	return "", "", fmt.Errorf("page: %w", storage.ErrNotFound)
+}
+
+func (i *ingestion) DrawPage(ctx context.Context, v storage.Version, number int) (page.Picture, error) {
+	look, err := i.registrar.DrawPage(ctx, v, number)
+	if err == nil && look.Reason != "" {
+		err = &NoPicture{Reason: look.Reason}
+	}
+	return look.Picture, err
+}
+
+func (i *ingestion) ReadPages(ctx context.Context, v storage.Version) (map[int]PageReading, error) {
+	reading, err := i.registrar.ReadAgain(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	pages := map[int]PageReading{}
+	for _, p := range reading.Pages {
+		pages[p.Number] = PageReading{Text: p.Text, Reader: p.Reader}
+	}
+	return pages, nil
 }
 
 func (i *ingestion) StartJob(ctx context.Context, r JobRequest) (storage.Job, bool, error) {

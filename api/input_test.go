@@ -299,7 +299,9 @@ func TestParameters(t *testing.T) {
 		"/v1/documents/doc_a/pages/1?version=0":            "version must be from 1 to 1000000",
 		"/v1/documents/doc_a/pages/1?version=new":          "version",
 		"/v1/index?a=1":                                    "a unknown parameter",
-		"/livez?a=1":                                       "a unknown parameter",
+		"/v1/alerts?state=new&state=old":                   "state/1 must be one of",
+		"/v1/alerts?document=doc_a&document=doc_b":         "document must stand once",
+		"/livez?a=1": "a unknown parameter",
 	} {
 		h.refused(path, h.get(path), complaint{400, names})
 	}
@@ -312,6 +314,8 @@ func TestParameters(t *testing.T) {
 		"?seen_at=2026-02-03T00:00:00":      "seen_at must be a date-time",
 		"?explained=true":                   "explained unknown parameter",
 		"?explain=maybe":                    "explain",
+		"?read=maybe":                       "read",
+		"?read=true":                        "read goes with a file or picture",
 	} {
 		h.refused(query, h.json("POST", "/v1/match"+query, `{"text":"`+canary+`"}`), complaint{400, names})
 	}

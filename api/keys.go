@@ -67,3 +67,16 @@ func toKey(k storage.APIKey) Key {
 
 // everything stands for all departments in answers.
 const everything = "*"
+
+// Whoami implements GET /v1/whoami.
+func (s *Server) Whoami(ctx context.Context, _ WhoamiRequestObject) (WhoamiResponseObject, error) {
+	p := auth.From(ctx)
+	answer := Whoami200JSONResponse{ID: p.ID}
+	for _, g := range p.Grants {
+		answer.Grants = append(answer.Grants, struct {
+			Department string `json:"department,omitempty,omitzero"`
+			Role       Role   `json:"role"`
+		}{g.Department, Role(g.Role)})
+	}
+	return answer, nil
+}

@@ -23,10 +23,14 @@ import (
 // suspect is what a look-up is about.
 type suspect struct {
 	text     string
-	pages    []int          // of a file: the code points at which its pages begin
+	read     []string       // of a file: the texts of its pages
+	pages    []int          // the code points at which they begin
 	pictures []page.Picture // of a file that is one
 	reason   string         // of a file: what was not read
 	file     bool
+	tell     bool   // what was read of it, in the answer
+	sum      []byte // of a file: SHA-256, and how many bytes it has
+	size     int64
 	// grams are the fingerprints of a text that only the caller has; nil: it is text.
 	grams []fingerprint.Hash
 	keyID string // of the key that they were made with
@@ -43,6 +47,9 @@ func (s *Server) Match(ctx context.Context, request MatchRequestObject) (MatchRe
 	var err error
 	switch {
 	case request.JSONBody != nil:
+		if request.Params.Read {
+			return nil, fieldError("read", "goes with a file or picture")
+		}
 		if what, err = s.submittedText(request.JSONBody); err != nil {
 			return nil, err
 		}
@@ -66,6 +73,7 @@ func (s *Server) Match(ctx context.Context, request MatchRequestObject) (MatchRe
 			return nil, err
 		}
 	}
+	what.tell = request.Params.Read
 	answer, err := s.lookUp(ctx, what, start, seenAt, request.Params.Suppressed, request.Params.Explain)
 	if err != nil {
 		return nil, err
@@ -110,6 +118,9 @@ func (s *Server) lookUp(ctx context.Context, what suspect, start, seenAt time.Ti
 	if explain {
 		answer.Explanation = toExplanation(report)
 	}
+	if what.tell {
+		answer.Read = toRead(what.read)
+	}
 	noteOf(ctx).of(size, string(answer.Verdict))
 	if err := s.complete(ctx, &answer, start, textClass); err != nil {
 		return MatchAnswer{}, err
@@ -138,6 +149,7 @@ const (
 func (s *Server) complete(ctx context.Context, answer *MatchAnswer, start time.Time, class time.Duration) error {
 	answer.Scope = scope(ctx).Departments()
 	s.metrics.matched(string(answer.Verdict), time.Since(start))
+	s.tally.lookUp(string(answer.Verdict), time.Now())
 	if scope(ctx).All() {
 		answer.Scope = []string{"*"}
 	} else {
@@ -187,11 +199,13 @@ func (d MatchedDocument) redacted() MatchedDocument {
 // lookAt answers a question about pictures.
 func (s *Server) lookAt(ctx context.Context, what suspect, start, seenAt time.Time, suppressed, explain bool) (MatchAnswer, error) {
 	var answer MatchAnswer
+	var read []string
 	for i, p := range what.pictures {
-		one, err := s.lookAtOne(ctx, p, seenAt, suppressed, explain)
+		one, text, err := s.lookAtOne(ctx, p, seenAt, suppressed, explain)
 		if err != nil {
 			return MatchAnswer{}, err
 		}
+		read = append(read, text)
 		if len(what.pictures) > 1 {
 			for _, m := range one.Matches {
 				for k := range m.Passages {
@@ -210,6 +224,9 @@ func (s *Server) lookAt(ctx context.Context, what suspect, start, seenAt time.Ti
 		answer.Partial = answer.Partial || one.Partial
 	}
 	slices.SortStableFunc(answer.Matches, func(a, b Match) int { return cmp.Compare(b.Score, a.Score) })
+	if what.tell {
+		answer.Read = toRead(read)
+	}
 	if what.reason != "" {
 		answer.Reason, answer.Partial = what.reason, true
 		if answer.Verdict == Verdict(match.NoMatch) || answer.Verdict == Verdict(match.TooShort) {
@@ -234,18 +251,18 @@ var precedence = []Verdict{
 	Verdict(match.Unreadable), Verdict(match.TooShort), Verdict(match.NoMatch),
 }
 
-// lookAtOne looks one picture up.
-func (s *Server) lookAtOne(ctx context.Context, p page.Picture, seenAt time.Time, suppressed, explain bool) (MatchAnswer, error) {
+// lookAtOne looks one picture up, and returns what was read of it, too.
+func (s *Server) lookAtOne(ctx context.Context, p page.Picture, seenAt time.Time, suppressed, explain bool) (answer MatchAnswer, read string, err error) {
 	report, err := s.lookAtPicture(ctx, match.PictureQuery{Picture: p, SeenAt: seenAt, Scope: scope(ctx), Suppressed: suppressed, Explain: explain})
 	if err != nil {
-		return MatchAnswer{}, err
+		return MatchAnswer{}, "", err
 	}
-	answer := toAnswer(report, suspect{})
+	answer = toAnswer(report, suspect{})
 	answer.Reason, answer.Partial = report.Unread, answer.Partial || report.Verdict == match.Incomplete
 	if explain {
 		answer.Explanation = toExplanation(report)
 	}
-	return answer, nil
+	return answer, report.Read, nil
 }
 
 // lookAtPicture looks a picture up when it is its turn: as many are looked at as there are
@@ -342,15 +359,19 @@ func (s *Server) submittedFile(ctx context.Context, form *multipart.Reader) (wha
 
 // readFile gets the text of a submitted file.
 func (s *Server) readFile(ctx context.Context, content io.Reader, size int64) (suspect, error) {
-	in := &submission{Reader: content}
+	sum := sha256.New()
+	in := &submission{Reader: io.TeeReader(content, sum)}
 	reading, err := s.Ingest.Read(ctx, in, size)
+	if err == nil {
+		_, _ = io.Copy(io.Discard, in) // what is too large was not read to its end
+	}
 	if in.err != nil {
 		return suspect{}, in.err
 	}
 	if err != nil {
 		return suspect{}, err
 	}
-	what := suspect{file: true, reason: reading.Reason, pictures: reading.Pictures}
+	what := suspect{file: true, read: reading.Pages, reason: reading.Reason, pictures: reading.Pictures, sum: sum.Sum(nil), size: in.size}
 	if len(what.pictures) > 0 {
 		return what, nil
 	}
@@ -367,6 +388,15 @@ func (s *Server) readFile(ctx context.Context, content io.Reader, size int64) (s
 	}
 	what.text = b.String()
 	return what, nil
+}
+
+// toRead is what was read, page by page, numbered as spans of queries have them.
+func toRead(texts []string) []SubmittedPage {
+	read := make([]SubmittedPage, len(texts))
+	for i, text := range texts {
+		read[i] = SubmittedPage{Page: i + 1, Text: text}
+	}
+	return read
 }
 
 // toAnswer writes a report in the shape of the API.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -147,6 +148,43 @@ func TestFiles(t *testing.T) {
 		}
 	}
 	agree(t, a.Matches[0], func(int) string { return text }, pages)
+}
+
+// TestRead: an answer has, if asked, what was read of the submitted file, page by page, and
+// the spans of its passages count there; else it is the same.
+func TestRead(t *testing.T) {
+	h := newHouse(t, options{})
+	name := "finance-budget-call-circular.pdf"
+	content := sample(t, name)
+	pages := pagesOf(t, content)
+	h.register(name, string(content))
+	for file, want := range map[string][]string{string(content): pages, strings.Join(pages, "\n"): {strings.Join(pages, "\n")}} {
+		ask := func(query string) MatchAnswer {
+			a := read[MatchAnswer](h.upload(h.http, "/v1/match"+query, field{"file", file, "a"}).want(200))
+			a.ID, a.TookMs = "", 0
+			return a
+		}
+		a, plain := ask("?read=true"), ask("")
+		var texts []string
+		for i, p := range a.Read {
+			if texts = append(texts, p.Text); p.Page != i+1 {
+				t.Errorf("page %d stands at place %d", p.Page, i+1)
+			}
+		}
+		if !slices.Equal(texts, want) || len(a.Matches) != 1 {
+			t.Fatalf("%d pages of %d: %+v", len(texts), len(want), a.Matches)
+		}
+		if len(pages) == len(texts) {
+			for _, p := range a.Matches[0].Passages { // spans end on any page of the file
+				cut(t, texts[p.Query.Page-1], *p.Query.Start, *p.Query.End)
+			}
+		} else {
+			agree(t, a.Matches[0], func(page int) string { return texts[page-1] }, pages)
+		}
+		if a.Read = nil; !same(a, plain) || plain.Read != nil {
+			t.Errorf("%+v, and without what was read %+v", a, plain)
+		}
+	}
 }
 
 // TestUnreadable: what gives no text is never "no match".

@@ -22,6 +22,8 @@ import (
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 
+	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/fingerprint/page/pagetest"
 	"github.com/sealprint/sealprint/ingest"
@@ -155,8 +157,42 @@ func TestPictureText(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	if c := a.Explanation.Channels; len(c) != 3 || a.Explanation.NormalizedCharacters < 500 {
+	if c := a.Explanation.Channels; len(c) != 3 || a.Explanation.NormalizedCharacters < 500 || a.Read != nil {
 		t.Errorf("%+v", a.Explanation)
+	}
+	// What was read is told to whoever asks: for each picture, although the answer is as before.
+	told := h.lookAt(h.http, asPNG(t, pictures(t, name)[0]), "?explain=true&read=true")
+	if len(told.Read) != 1 || told.Read[0].Page != 1 || fingerprint.Normalize(told.Read[0].Text).Len() != a.Explanation.NormalizedCharacters {
+		t.Fatalf("%+v", told.Read)
+	}
+	if told.ID, told.TookMs, told.Read = a.ID, a.TookMs, nil; !same(a, told) {
+		t.Errorf("%+v, then %+v", a, told)
+	}
+	blank := page.NewPicture(400, 400)
+	for i := range blank.Pix {
+		blank.Pix[i] = 255
+	}
+	fax := twice(encoded(t, func(w io.Writer, m image.Image) error { return tiff.Encode(w, m, nil) }, blank))
+	if told = h.lookAt(h.http, fax, "?read=true"); len(told.Read) != 2 || told.Read[1] != (SubmittedPage{Page: 2}) {
+		t.Errorf("%+v", told)
+	}
+}
+
+// TestForeignPicture: what is read of a picture tells nothing of the pages of other
+// departments, although a page that is known is read better.
+func TestForeignPicture(t *testing.T) {
+	h := newHouse(t, options{})
+	const name = "power-circular-debt-minutes.pdf"
+	shot := asPNG(t, pagetest.Degrade(pictures(t, name)[0], "phone 900", rand.New(rand.NewPCG(9, 1))).Picture)
+	analyst := h.as(h.keyOf(auth.Analyst, "finance"))
+	ask := func() string {
+		r := h.request("POST", "/v1/match?read=true&explain=true&suppressed=true", bytes.NewReader(shot), "Content-Type", "image/png")
+		return changing.ReplaceAllString(string(do(t, analyst, r).want(200).body), "")
+	}
+	before := ask()
+	h.registerDrawn(name, sample(t, name), field{"department", "foreign", ""})
+	if after := ask(); after != before || len(before) < 1000 {
+		t.Errorf("before it was registered elsewhere: %s\nand now: %s", before, after)
 	}
 }
 

@@ -160,6 +160,7 @@ func (s *Server) takePost(ctx context.Context, post Post, turn *semaphore.Weight
 		n.about(string(id))
 	}
 	s.metrics.posts.WithLabelValues(taken.Verdict).Inc()
+	s.tally.post(taken.Verdict, time.Now())
 	return toPostAnswer(taken, reason), nil
 }
 

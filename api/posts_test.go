@@ -2,18 +2,23 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/storage"
 )
 
 // TestPosts: what a pipeline sees becomes alerts, the same post again does not, and nobody
@@ -249,5 +254,123 @@ func TestDisposition(t *testing.T) {
 	}
 	if back := read[AlertDetail](decide(`{"state":"new","reason":"undone"}`).want(200)); back.State != "new" || len(back.History) != 3 {
 		t.Errorf("%+v", back)
+	}
+}
+
+// TestRemoval: what a platform is asked says which post shows how much of which document, that
+// a person decided, who asks and under what; and nothing else of the document, to anybody.
+func TestRemoval(t *testing.T) {
+	h := newHouse(t, options{})
+	text := prose(88, 200)
+	d := h.register("canary-source.txt", text, field{"department", "finance/canary-wing", ""}, field{"title", "Canary title", ""}, field{"classification", "canary-secret", ""})
+	part := text[100:700]
+	const id = "x/187 \"quoted\"\nSeen: never"
+	alert := read[PostAnswer](h.json("POST", "/v1/posts", fmt.Sprintf(`{"id":%q,"text":%q,"seen_at":"2026-05-06T07:08:09Z"}`, id, "look: "+part)).want(200)).AlertIds[0]
+	h.json("POST", "/v1/posts", `{"id":"another","text":"nothing"}`).want(200)
+	analyst := h.as(h.keyOf(auth.Analyst, "finance"))
+	ask := func(client *http.Client, fields map[string]string) reply {
+		all := map[string]string{"post": id, "requester": "Press Wing, دفتر", "instrument": "section 5, Official Secrets Act"}
+		maps.Copy(all, fields)
+		body, err := json.Marshal(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return do(t, client, h.request("POST", "/v1/alerts/"+alert+"/removal", bytes.NewReader(body), "Content-Type", "application/json"))
+	}
+	decide := func(state string) AlertDetail {
+		return read[AlertDetail](h.json("POST", "/v1/alerts/"+alert+"/disposition", fmt.Sprintf(`{"state":%q,"reason":"canary-reason"}`, state)).want(200))
+	}
+	for _, state := range []string{"", "triage", "authorized", "public_quotation", "boilerplate", "false_match", "duplicate"} {
+		if state != "" {
+			decide(state)
+		}
+		if p := read[Problem](ask(analyst, nil).want(409)); !strings.Contains(p.Detail, "confirmed or in legal review") {
+			t.Errorf("%q: %+v", state, p)
+		}
+	}
+	for state, says := range map[string]string{"legal_review": "referred it to legal review on ", "confirmed": "confirmed it on "} {
+		decided := decide(state)
+		r := ask(analyst, map[string]string{"reference": "https://example.org/x/187"}).want(200)
+		got := read[Removal](r)
+		shown := 0
+		for _, p := range decided.NewestPosts[0].Passages {
+			shown += *p.Document.End - *p.Document.Start
+		}
+		want := Removal{
+			Text: got.Text, AlertID: alert, State: AlertState(state), DecidedAt: decided.History[len(decided.History)-1].At, Post: id, Reference: "https://example.org/x/187",
+			SeenAt: time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC), DocumentID: d.ID, Version: 1, Characters: shown, Pages: 1,
+			Requester: "Press Wing, دفتر", Instrument: "section 5, Official Secrets Act",
+		}
+		if got != want || shown < 500 || shown > len(part) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		for _, said := range []string{
+			`Post: "x/187 \"quoted\"\nSeen: never"` + "\n", "Address: https://example.org/x/187\n", "Seen: 2026-05-06T07:08:09Z\n", "Requested by: Press Wing, دفتر\n",
+			"Under: section 5, Official Secrets Act\n", d.ID + ", version 1: " + fmt.Sprint(shown) + " characters on 1 page.", says + got.DecidedAt.Format(time.RFC3339), alert,
+		} {
+			if !strings.Contains(got.Text, said) {
+				t.Errorf("%q is not in %s", said, got.Text)
+			}
+		}
+		for _, secret := range append(strings.Fields(text), "anary", "finance") {
+			if len(secret) > 5 && strings.Contains(string(r.body), secret) {
+				t.Errorf("%s tells %q", r.body, secret)
+			}
+		}
+	}
+	if plain := read[Removal](ask(analyst, nil).want(200)); strings.Contains(plain.Text, "Address") || plain.Reference != "" {
+		t.Errorf("%+v", plain)
+	}
+	for _, fields := range []map[string]string{
+		{"post": "another"}, {"post": "none"}, {"post": ""}, {"requester": " "}, {"requester": "a\nSeen: never"}, {"instrument": "a\u2028b"},
+		{"reference": "javascript:alert(1)"}, {"reference": "https://example.org/a b"}, {"author": "somebody"},
+	} {
+		ask(analyst, fields).want(400)
+	}
+	ask(h.as(h.keyOf(auth.Analyst, "foreign")), nil).want(404)
+	ask(h.as(h.keyOf(auth.Registrar, "finance")), nil).want(403)
+	decide("triage")
+	ask(analyst, nil).want(409)
+
+	records := h.get("/v1/audit?action=requestRemoval").want(200)
+	made := 0
+	for _, r := range read[AuditList](records).Items {
+		if r.Outcome == "ok" {
+			made++
+			if !slices.Equal(r.Targets, []string{alert, d.ID}) {
+				t.Errorf("%+v", r)
+			}
+		}
+	}
+	if made != 3 || strings.Contains(string(records.body), "Press") || strings.Contains(string(records.body), "187") {
+		t.Errorf("%d are recorded: %s", made, records.body)
+	}
+}
+
+// TestShown: overlapping passages count once, and a page that is known by its look has no
+// characters.
+func TestShown(t *testing.T) {
+	chance := rand.New(rand.NewPCG(5, 5))
+	for range 300 {
+		var passages []storage.AlertPassage
+		pages, characters := map[int]bool{}, map[[2]int]bool{}
+		for range chance.IntN(8) {
+			start := chance.IntN(30)
+			p := storage.AlertPassage{Document: storage.PageSpan{Page: 1 + chance.IntN(3), Start: start, End: start + 1 + chance.IntN(15)}}
+			if pages[p.Document.Page] = true; chance.IntN(4) == 0 {
+				p.OnPage = &storage.Region{Width: 1, Height: 1}
+			} else {
+				for at := p.Document.Start; at < p.Document.End; at++ {
+					characters[[2]int{p.Document.Page, at}] = true
+				}
+			}
+			passages = append(passages, p)
+		}
+		if n, m := shown(passages); n != len(pages) || m != len(characters) {
+			t.Fatalf("%d pages, %d characters of %+v", n, m, passages)
+		}
+	}
+	if text := removalText(Removal{Pages: 2, Version: 1}); !strings.Contains(text, "version 1: 2 pages.") {
+		t.Error(text)
 	}
 }

@@ -32,6 +32,10 @@ type (
 // BadBundle is a bundle that cannot be taken, for a reason that repeats nothing of it.
 type BadBundle struct{ Reason string }
 
+// NoPicture is a page that has no picture, for a reason that repeats nothing of it.
+type NoPicture struct{ Reason string }
+
+func (e *NoPicture) Error() string      { return "no picture: " + e.Reason }
 func (e *BadBundle) Error() string      { return "bundle: " + e.Reason }
 func (e *tooLarge) Error() string       { return fmt.Sprintf("body over %d bytes", e.limit) }
 func (e *mediaTypeError) Error() string { return "content type not accepted" }
@@ -66,6 +70,7 @@ func toProblem(err error) Problem {
 		bad     *invalid
 		none    *unregistered
 		bundle  *BadBundle
+		picture *NoPicture
 		many    *tooMany
 		reading *http.MaxBytesError
 		routing *echo.HTTPError
@@ -85,6 +90,8 @@ func toProblem(err error) Problem {
 		return Problem{Type: "too-many", Status: http.StatusTooManyRequests, Title: "Too many look-ups", Detail: many.reason}
 	case errors.As(err, &bundle):
 		return Problem{Type: "bundle", Status: http.StatusUnprocessableEntity, Title: "The bundle is refused", Detail: bundle.Reason}
+	case errors.As(err, &picture):
+		return Problem{Type: "not-found", Status: http.StatusNotFound, Title: "Not found", Detail: "There is no picture of this page: " + picture.Reason + "."}
 	case errors.Is(err, http.ErrMissingBoundary):
 		return Problem{Type: "invalid-request", Status: http.StatusBadRequest, Title: "Invalid request", Detail: "The content type lacks the form's boundary."}
 	case errors.Is(err, auth.ErrUnauthenticated):
@@ -99,6 +106,8 @@ func toProblem(err error) Problem {
 		return Problem{Type: "audit", Status: http.StatusServiceUnavailable, Title: "Not recorded", Detail: "The audit log cannot be written. What cannot be recorded is not done."}
 	case errors.Is(err, storage.ErrNotFound):
 		return Problem{Type: "not-found", Status: http.StatusNotFound, Title: "Not found"}
+	case errors.Is(err, errUndecided):
+		return Problem{Type: "conflict", Status: http.StatusConflict, Title: "Conflict with what is stored", Detail: "A removal is requested when a person has decided: the alert has to be confirmed or in legal review."}
 	case errors.Is(err, storage.ErrConflict):
 		return Problem{Type: "conflict", Status: http.StatusConflict, Title: "Conflict with what is stored"}
 	case errors.Is(err, storage.ErrClosed):

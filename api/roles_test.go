@@ -18,9 +18,9 @@ var roles = []auth.Role{auth.Admin, auth.Registrar, auth.Analyst, auth.Monitor, 
 // bodies are what operations that need a body are asked with; what is not named here needs
 // none, or is refused for its body, which comes after the question who asks.
 var bodies = map[string]string{
-	"match": `{"text":"a"}`, "compare": `{"text":"a","document":"b"}`, "patchDocument": `{}`, "createCollection": `{"name":"mine"}`,
+	"match": `{"text":"a"}`, "createEvidence": `{"text":"a"}`, "compare": `{"text":"a","document":"b"}`, "patchDocument": `{}`, "createCollection": `{"name":"mine"}`,
 	"startRegistration": `{"source":"none"}`, "releaseDocument": `{"authority":"a"}`, "withdrawDocument": `{"reason":"a"}`,
-	"takePosts": `{"id":"a","text":"a"}`, "decideAlert": `{"state":"triage","reason":"a"}`, "createKey": `{"role":"analyst"}`,
+	"takePosts": `{"id":"a","text":"a"}`, "decideAlert": `{"state":"triage","reason":"a"}`, "requestRemoval": `{"post":"a","requester":"a","instrument":"a"}`, "createKey": `{"role":"analyst"}`,
 	"createWebhook": `{"url":"https://192.0.2.1/","events":["alert.created"]}`, "patchWebhook": `{}`, "replayWebhook": `{"from":"2026-01-01T00:00:00Z"}`,
 	"noticeObjects": `{}`, "noticeObjectsByURL": `{}`,
 }

@@ -107,6 +107,9 @@ type Reading struct {
 	Reason string
 }
 
+// PageReading is what was read of a page of a registered version.
+type PageReading struct{ Text, Reader string }
+
 // JobRequest asks for a bulk registration.
 type JobRequest struct {
 	Source, Prefix                         string
@@ -127,6 +130,11 @@ type Ingest interface {
 	// ReadPage reads a page of a registered version again, from its source.
 	// storage.ErrNotFound if there is none to read; storage.ErrConflict if it changed.
 	ReadPage(ctx context.Context, v storage.Version, page int) (text, reader string, err error)
+	// DrawPage draws a page of a registered version, likewise. [NoPicture] if it cannot be drawn.
+	DrawPage(ctx context.Context, v storage.Version, number int) (page.Picture, error)
+	// ReadPages is ReadPage for all pages that a version has text of, by their numbers: the
+	// file is read once.
+	ReadPages(ctx context.Context, v storage.Version) (map[int]PageReading, error)
 	// StartJob begins a bulk registration, or finds the one that runs already.
 	StartJob(ctx context.Context, r JobRequest) (job storage.Job, started bool, err error)
 	// CancelJob stops a bulk registration and waits until it has.
@@ -187,7 +195,12 @@ type Config struct {
 	Quotas map[auth.Role]Quota
 	// Tokens authenticates people who log in elsewhere; nil: there are only API keys.
 	Tokens *auth.OIDC
-	Log    *slog.Logger
+	// Console makes the pages that people see, of all that this server answers; nil: there are
+	// none.
+	Console func(api http.Handler) (http.Handler, error)
+	// Version of the program, as reports name it.
+	Version string
+	Log     *slog.Logger
 }
 
 // Server answers the API. It implements http.Handler.
@@ -199,6 +212,7 @@ type Server struct {
 	quotas  *quotas
 	roles   map[*openapi3.Operation][]auth.Role // that may call it, beside administrators
 	metrics *metrics
+	tally   *tally
 	texts   *semaphore.Weighted
 	looks   *semaphore.Weighted
 	// Of posts that come alone, and of those that are fed:
@@ -208,6 +222,7 @@ type Server struct {
 	// Of versions of the index, for callers that do not see all departments:
 	versionKey []byte
 	drain      drain
+	pages      http.Handler    // of the console; nil: there are none
 	closing    context.Context // ends event streams
 	close      context.CancelFunc
 }
@@ -229,22 +244,25 @@ func NewServer(c Config) (*Server, error) {
 	if s.roles, err = rolesOf(spec); err != nil {
 		return nil, fmt.Errorf("read openapi.yaml: %w", err)
 	}
+	s.tally = newTally(time.Now())
 	s.metrics = newMetrics(c.Registry, c.Index, c.Pages, c.Webhooks)
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.problem
 	// All of them run after routing, in this order.
 	e.Use(s.observe, s.recover, s.harden, s.guard)
-	e.GET("/", func(c echo.Context) error { return c.HTMLBlob(http.StatusOK, home) })
+	e.Pre(s.toConsole)
 	RegisterHandlersWithOptions(e, NewStrictHandler(s, []StrictMiddlewareFunc{s.audited}), RegisterHandlersOptions{})
 	s.echo = e
+	if c.Console != nil {
+		if s.pages, err = c.Console(s); err != nil {
+			return nil, fmt.Errorf("make console: %w", err)
+		}
+	}
 	return s, nil
 }
 
 func postKey(key *fingerprint.Key) []byte { return key.Derive("content of posts", 32) }
-
-//go:embed home.html
-var home []byte
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.echo.ServeHTTP(w, r) }
@@ -259,6 +277,26 @@ func (s *Server) HTTPServer() *http.Server {
 
 // Close ends what would otherwise outlive a shutdown: event streams.
 func (s *Server) Close() { s.close() }
+
+// toConsole has the console answer what is no path of the API. Its headers and limits are its
+// own; it is counted as one route.
+func (s *Server) toConsole(next echo.HandlerFunc) echo.HandlerFunc {
+	page := s.observe(s.recover(func(c echo.Context) error {
+		if s.drain.begun() {
+			c.Response().Header().Set("Connection", "close")
+		}
+		s.pages.ServeHTTP(c.Response(), c.Request())
+		return nil
+	}))
+	return func(c echo.Context) error {
+		path := c.Request().URL.Path
+		if s.pages == nil || strings.HasPrefix(path+"/", "/v1/") || s.spec.Paths.Value(path) != nil {
+			return next(c)
+		}
+		c.SetPath("/")
+		return page(c)
+	}
+}
 
 // requestIDKey carries the id of the request.
 type requestIDKey struct{}

@@ -84,7 +84,6 @@ func TestProtected(t *testing.T) {
 func TestOtherMethods(t *testing.T) {
 	h := newHouse(t, options{})
 	for path, allowed := range map[string][]string{
-		"/":                      {"GET"},
 		"/livez":                 {"GET"},
 		"/v1/match":              {"POST"},
 		"/v1/documents":          {"GET", "POST"},

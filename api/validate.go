@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -173,17 +174,18 @@ func strictValue(tokens *json.Decoder, pointer string, depth int) error {
 }
 
 // knownParameters refuses query parameters that the specification does not name,
-// and those that stand twice.
+// and those that stand twice but for lists.
 func knownParameters(r *http.Request, operation *openapi3.Operation, item *openapi3.PathItem) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return fieldError("", "the query string is malformed")
 	}
 	for name, values := range query {
-		if len(values) > 1 {
+		parameter := cmp.Or(operation.Parameters.GetByInAndName("query", name), item.Parameters.GetByInAndName("query", name))
+		if len(values) > 1 && (parameter == nil || !parameter.Schema.Value.Type.Is(openapi3.TypeArray)) {
 			return fieldError(fieldName(name), "must stand once")
 		}
-		if operation.Parameters.GetByInAndName("query", name) == nil && item.Parameters.GetByInAndName("query", name) == nil {
+		if parameter == nil {
 			return fieldError(fieldName(name), "unknown parameter")
 		}
 	}

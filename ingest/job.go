@@ -280,7 +280,7 @@ func (j *Jobs) run(ctx context.Context, place Place, run *run) error {
 			fail(err)
 			break
 		}
-		if start.Kind == storage.JobListing && done[task.Source] {
+		if start.Kind != storage.JobGaps && done[task.Source] {
 			continue // before the program was interrupted
 		}
 		seq, ok := run.begin(ctx, task.object)

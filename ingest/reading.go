@@ -101,6 +101,10 @@ type Extractor interface {
 	// show, in order. Undrawn says why some are missing, in words that repeat no content.
 	Draw(ctx context.Context, file *os.File, size int64, mediaType string, show func(Look)) (undrawn string, err error)
 
+	// DrawPage draws one page of such a file, as Draw numbers them. The look has a reason in the
+	// place of the picture if there is none.
+	DrawPage(ctx context.Context, file *os.File, size int64, mediaType string, page int) (Look, error)
+
 	// Draws reports whether files of a media type have a look that can be drawn.
 	Draws(mediaType string) bool
 

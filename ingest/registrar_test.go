@@ -588,6 +588,9 @@ func (i *improving) Redraws(string) bool { return false }
 func (i *improving) Draw(context.Context, *os.File, int64, string, func(ingest.Look)) (string, error) {
 	return "", nil
 }
+func (i *improving) DrawPage(context.Context, *os.File, int64, string, int) (ingest.Look, error) {
+	return ingest.Look{}, nil
+}
 func (i *improving) Look(ctx context.Context, file *os.File, size int64) ([]ingest.Look, *ingest.Reading, error) {
 	reading, err := i.Extract(ctx, file, size)
 	return nil, reading, err

@@ -56,8 +56,12 @@ func (j *Jobs) moving(ctx context.Context, v storage.Version) (task, error) {
 	f := File{SourceKey: storage.SourceKey{Department: d.Department, Collection: d.Collection}, Size: v.Size, moving: &v}
 	if at := slices.IndexFunc(sources, func(s storage.Source) bool { return s.Version == v.Number }); at >= 0 {
 		f.Source = sources[at].Source
-	} else if len(sources) > 0 {
-		f.Source = sources[0].Source
+	} else { // of an earlier version; each is reported by a name of its own
+		name := string(d.ID)
+		if len(sources) > 0 {
+			name = sources[0].Source
+		}
+		f.Source = fmt.Sprintf("%s (version %d)", name, v.Number)
 	}
 	return task{f, Object{Key: fmt.Sprintf("%010d", v.Ordinal), Size: v.Size}}, nil
 }

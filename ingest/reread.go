@@ -57,6 +57,28 @@ func (r *Registrar) ReadAgain(ctx context.Context, v storage.Version) (*Reading,
 	return reading, nil
 }
 
+// DrawPage draws a page of a registered version, as Draw numbers them, from its file, which
+// is read again; errors are as those of ReadAgain. The look has a reason in the place of the
+// picture if there is none, in words that repeat no content.
+func (r *Registrar) DrawPage(ctx context.Context, v storage.Version, page int) (Look, error) {
+	switch {
+	case v.Status == string(StatusEncrypted):
+		return Look{Number: page, Reason: "the file needs a password"}, nil
+	case !r.extractor.Draws(v.MediaType):
+		return Look{Number: page, Reason: "files of this kind have text and no look"}, nil
+	}
+	file, err := r.fetchAgain(ctx, v)
+	if err != nil {
+		return Look{}, err
+	}
+	defer file.close()
+	look, err := r.extractor.DrawPage(ctx, file.File, file.size, v.MediaType, page)
+	if err != nil {
+		return Look{}, fmt.Errorf("draw page: %w", err)
+	}
+	return look, nil
+}
+
 // fetchAgain gets the file of a version; errors are as those of ReadAgain.
 func (r *Registrar) fetchAgain(ctx context.Context, v storage.Version) (spooled, error) {
 	err := fmt.Errorf("%w: no source that can be read again", storage.ErrNotFound)

@@ -1,13 +1,19 @@
 package ingest_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sealprint/sealprint/fingerprint"
+	"github.com/sealprint/sealprint/fingerprint/page/pagetest"
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/source/sourcetest"
 	"github.com/sealprint/sealprint/storage"
@@ -146,6 +152,81 @@ func TestReadUploadAgain(t *testing.T) {
 	server.Stop()
 	if _, _, err := h.readAgain(t, kept.SourceKey); !errors.Is(err, ingest.ErrUnavailable) {
 		t.Errorf("an archive that is out of reach: %v", err)
+	}
+}
+
+// A page is drawn again as it was drawn before, whatever kind of file it is of; what has no
+// look has a reason, and what is not there any more an error.
+func TestDrawPage(t *testing.T) {
+	t.Parallel()
+	archive := &memoryArchive{stored: map[string]string{}}
+	h := open(t, t.TempDir(), plan{archive: archive})
+	picture := pagetest.Print(7, 1)
+	var papers bytes.Buffer
+	z := zip.NewWriter(&papers)
+	for _, file := range [][2]string{{"a.txt", words("a")}, {"scan.png", scan(t, picture)}} {
+		w, err := z.Create(file[0])
+		if err == nil {
+			_, err = w.Write([]byte(file[1]))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	register := func(name, content string) storage.Version {
+		u := upload(name, content)
+		u.Archive = true
+		h.expect(t, u, ingest.Registered, ingest.StatusOK)
+		return h.version(t, u.SourceKey)
+	}
+	letter := `{\rtf1\ansi ` + strings.Repeat(words("rtf")+`\par `, 3) + `}`
+	two := makePDF("", words("one"), words("two"))
+	for _, test := range []struct {
+		name, content string
+		pages         int
+		part          string // of the last
+	}{{"two.pdf", two, 2, ""}, {"papers.zip", papers.String(), 2, "file 2"}, {"letter.rtf", letter, 1, ingest.AsPrinted}} {
+		v := register(test.name, test.content)
+		before := map[int]ingest.Look{}
+		path := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		undrawn, err := pool().Draw(t.Context(), f, int64(len(test.content)), v.MediaType, func(l ingest.Look) { before[l.Number] = l })
+		if err != nil || undrawn != "" || before[test.pages].Part != test.part {
+			t.Fatalf("%s: %q, %q, %v", test.name, undrawn, before[test.pages].Part, err)
+		}
+		for number := range test.pages + 2 {
+			look, err := h.registrar.DrawPage(t.Context(), v, number)
+			want, known := before[number]
+			if err != nil || (look.Reason == "") != known || look.Number != number || known && !reflect.DeepEqual(look, want) {
+				t.Errorf("page %d of %s: %d by %d, %q, %v", number, test.name, look.W, look.H, look.Reason, err)
+			}
+		}
+	}
+	for name, content := range map[string]string{"a.txt": words("plain"), "a.html": "<p>" + words("html")} {
+		if look, err := h.registrar.DrawPage(t.Context(), register(name, content), 1); err != nil || !strings.Contains(look.Reason, "no look") {
+			t.Errorf("%s: %q, %v", name, look.Reason, err)
+		}
+	}
+	v := register("last.pdf", makePDF("", words("last")))
+	for name := range archive.stored {
+		archive.stored[name] = two
+	}
+	if _, err := h.registrar.DrawPage(t.Context(), v, 1); !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("other bytes: %v", err)
+	}
+	clear(archive.stored)
+	if _, err := h.registrar.DrawPage(t.Context(), v, 1); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("nothing to draw: %v", err)
 	}
 }
 

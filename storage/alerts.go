@@ -241,6 +241,10 @@ type Alerts interface {
 	// Alert returns an alert with its history and its newest posts.
 	Alert(ctx context.Context, scope Scope, id AlertID) (Alert, []AlertChange, []AlertPost, error)
 
+	// PostOf returns a post of an alert by the pipeline's id, if it is among those that are kept
+	// of the alert.
+	PostOf(ctx context.Context, scope Scope, id AlertID, post string) (AlertPost, error)
+
 	// Alerts lists alerts, newest first. Limit and cursors are as in Registry.Documents.
 	Alerts(ctx context.Context, scope Scope, filter AlertFilter, cursor string, limit int) (alerts []Alert, next string, err error)
 

@@ -374,6 +374,8 @@ type DocumentFilter struct {
 	Collection string
 	Source     string
 	Status     string // of the newest version
+	// Words are those that occur, each of them, in the title or in a source, whatever their case.
+	Words []string
 }
 
 // DocumentPatch changes what is said about a document; nil fields stay.
@@ -545,6 +547,10 @@ type Registry interface {
 
 	// Stats counts what is registered and not withdrawn, over all versions.
 	Stats(ctx context.Context) (RegistryStats, error)
+
+	// Activity counts what is in a scope and what happened there from a time on, for so many
+	// days of 24 hours.
+	Activity(ctx context.Context, scope Scope, from time.Time, days int) (Activity, error)
 
 	// Close releases the registry; other methods answer [ErrClosed] afterwards.
 	Close() error

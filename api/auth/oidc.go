@@ -321,15 +321,40 @@ func (o *OIDC) current() provider {
 	return o.known
 }
 
-// ask gets the keys of the provider, by way of its description (OpenID Connect Discovery
-// 1.0, section 4).
-func (o *OIDC) ask(ctx context.Context) ([]jose.JSONWebKey, error) {
-	var is oidc.ProviderConfig
+// discover reads how the provider describes itself (OpenID Connect Discovery 1.0, section 4).
+func (o *OIDC) discover(ctx context.Context) (is oidc.ProviderConfig, err error) {
 	if err := o.get(ctx, strings.TrimSuffix(o.config.Issuer, "/")+"/.well-known/openid-configuration", &is); err != nil {
-		return nil, fmt.Errorf("discover provider: %w", err)
+		return is, fmt.Errorf("discover provider: %w", err)
 	}
 	if is.IssuerURL != o.config.Issuer {
-		return nil, fmt.Errorf("discover provider: it calls itself %.200q, and the settings %q", is.IssuerURL, o.config.Issuer)
+		return is, fmt.Errorf("discover provider: it calls itself %.200q, and the settings %q", is.IssuerURL, o.config.Issuer)
+	}
+	return is, nil
+}
+
+// Login asks the provider where people log in, and where the code that they come back with is
+// exchanged for a token. The error is of kind [ErrUnavailable] if it does not answer.
+func (o *OIDC) Login(ctx context.Context) (authorize, exchange string, err error) {
+	is, err := o.discover(ctx)
+	if err != nil {
+		return "", "", fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	for name, address := range map[string]string{"authorization_endpoint": is.AuthURL, "token_endpoint": is.TokenURL} {
+		if _, err := providerURL(address); err != nil {
+			return "", "", fmt.Errorf("%w: discover provider: %s: %w", ErrUnavailable, name, err)
+		}
+	}
+	return is.AuthURL, is.TokenURL, nil
+}
+
+// Client is the way to the provider.
+func (o *OIDC) Client() *http.Client { return o.client }
+
+// ask gets the keys of the provider, by way of its description.
+func (o *OIDC) ask(ctx context.Context) ([]jose.JSONWebKey, error) {
+	is, err := o.discover(ctx)
+	if err != nil {
+		return nil, err
 	}
 	if _, err := providerURL(is.JWKSURL); err != nil {
 		return nil, fmt.Errorf("discover provider: jwks_uri: %w", err)

@@ -184,6 +184,8 @@ func (c *Client) post(ctx context.Context, path string, body, answer any) error 
 type MatchOptions struct {
 	SeenAt     time.Time // now
 	Suppressed bool      // answer the matches that are no alerts, too
+	Explain    bool      // answer what was asked and dropped, and the nearest document
+	Read       bool      // answer what was read of a file
 }
 
 func (o MatchOptions) query() string {
@@ -193,6 +195,12 @@ func (o MatchOptions) query() string {
 	}
 	if o.Suppressed {
 		q.Set("suppressed", "true")
+	}
+	if o.Explain {
+		q.Set("explain", "true")
+	}
+	if o.Read {
+		q.Set("read", "true")
 	}
 	if len(q) == 0 {
 		return ""
@@ -306,10 +314,37 @@ func (c *Client) DeleteDocument(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/v1/documents/"+url.PathEscape(id), "", nil, nil)
 }
 
-// Page reads a page of a document from its source.
-func (c *Client) Page(ctx context.Context, id string, page int) (*PageText, error) {
+// Page reads a page of a version of a document from its source; version 0 is the newest.
+func (c *Client) Page(ctx context.Context, id string, page, version int) (*PageText, error) {
 	var answer PageText
-	return &answer, c.get(ctx, "/v1/documents/"+url.PathEscape(id)+"/pages/"+strconv.Itoa(page), &answer)
+	path := "/v1/documents/" + url.PathEscape(id) + "/pages/" + strconv.Itoa(page)
+	if version > 0 {
+		path += "?version=" + strconv.Itoa(version)
+	}
+	return &answer, c.get(ctx, path, &answer)
+}
+
+// PagePicture draws a page of a version of a document from its source, as PNG; version 0 is
+// the newest.
+func (c *Client) PagePicture(ctx context.Context, id string, page, version int) ([]byte, error) {
+	path := "/v1/documents/" + url.PathEscape(id) + "/pages/" + strconv.Itoa(page) + "/picture"
+	if version > 0 {
+		path += "?version=" + strconv.Itoa(version)
+	}
+	var picture []byte
+	err := repeat(ctx, func() error {
+		r, err := c.send(ctx, http.MethodGet, path, "", nil)
+		if err != nil {
+			return err
+		}
+		defer r.Body.Close()
+		picture, err = io.ReadAll(io.LimitReader(r.Body, maxAnswer))
+		if err != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w: the answer of %s broke off: %w", ErrUnavailable, path, err)
+		}
+		return err
+	})
+	return picture, err
 }
 
 // IndexStats reads the figures of the index.

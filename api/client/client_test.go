@@ -76,6 +76,30 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// TestQueries: what is asked stands in the address.
+func TestQueries(t *testing.T) {
+	t.Parallel()
+	var asked string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		asked = r.Method + " " + r.URL.String()
+		io.WriteString(w, `{}`)
+	})
+	for want, call := range map[string]func() error{
+		"POST /v1/match?read=true": func() error {
+			_, err := c.MatchFile(t.Context(), "a.pdf", strings.NewReader("a"), MatchOptions{Read: true})
+			return err
+		},
+		"GET /v1/documents/doc_a/pages/2/picture":           func() error { _, err := c.PagePicture(t.Context(), "doc_a", 2, 0); return err },
+		"GET /v1/documents/doc_a/pages/2/picture?version=3": func() error { _, err := c.PagePicture(t.Context(), "doc_a", 2, 3); return err },
+		"POST /v1/alerts/alr_a/removal":                     func() error { _, err := c.Removal(t.Context(), "alr_a", RemovalRequest{Post: "p"}); return err },
+	} {
+		if err := call(); err != nil || asked != want {
+			t.Errorf("%s: asked %s, %v", want, asked, err)
+		}
+	}
+}
+
 // TestRetries: what changes nothing is tried again while the server is out of
 // reach; what changes something, or is refused, is not.
 func TestRetries(t *testing.T) {
@@ -106,6 +130,14 @@ func TestRetries(t *testing.T) {
 		for what, call := range map[string]func() error{
 			"document": func() error { _, err := c.Document(ctx, "doc_a"); return err },
 			"match":    func() error { _, err := c.Match(ctx, "a", MatchOptions{}); return err },
+			"activity": func() error { _, err := c.Activity(ctx); return err },
+			"picture": func() error {
+				picture, err := c.PagePicture(ctx, "doc_a", 1, 0)
+				if err == nil && string(picture) != "{}" {
+					t.Errorf("%s: a picture of %d bytes", name, len(picture))
+				}
+				return err
+			},
 		} {
 			calls.Store(0)
 			if err := call(); err != nil || calls.Load() != 2 {

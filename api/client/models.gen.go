@@ -156,6 +156,72 @@ func (e DroppedReason) Valid() bool {
 	}
 }
 
+// Defines values for EvidenceKeyAlgorithm.
+const (
+	EvidenceKeyAlgorithmEd25519 EvidenceKeyAlgorithm = "ed25519"
+)
+
+// Valid indicates whether the value is a known member of the EvidenceKeyAlgorithm enum.
+func (e EvidenceKeyAlgorithm) Valid() bool {
+	switch e {
+	case EvidenceKeyAlgorithmEd25519:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EvidenceReportFormat.
+const (
+	SealprintEvidence1 EvidenceReportFormat = "sealprint-evidence-1"
+)
+
+// Valid indicates whether the value is a known member of the EvidenceReportFormat enum.
+func (e EvidenceReportFormat) Valid() bool {
+	switch e {
+	case SealprintEvidence1:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EvidenceReportSignatureAlgorithm.
+const (
+	EvidenceReportSignatureAlgorithmEd25519 EvidenceReportSignatureAlgorithm = "ed25519"
+)
+
+// Valid indicates whether the value is a known member of the EvidenceReportSignatureAlgorithm enum.
+func (e EvidenceReportSignatureAlgorithm) Valid() bool {
+	switch e {
+	case EvidenceReportSignatureAlgorithmEd25519:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EvidenceReportSuspectKind.
+const (
+	EvidenceReportSuspectKindFile  EvidenceReportSuspectKind = "file"
+	EvidenceReportSuspectKindImage EvidenceReportSuspectKind = "image"
+	EvidenceReportSuspectKindText  EvidenceReportSuspectKind = "text"
+)
+
+// Valid indicates whether the value is a known member of the EvidenceReportSuspectKind enum.
+func (e EvidenceReportSuspectKind) Valid() bool {
+	switch e {
+	case EvidenceReportSuspectKindFile:
+		return true
+	case EvidenceReportSuspectKindImage:
+		return true
+	case EvidenceReportSuspectKindText:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ExplanationChannels.
 const (
 	ExplanationChannelsImage ExplanationChannels = "image"
@@ -423,6 +489,54 @@ func (e Verdict) Valid() bool {
 	}
 }
 
+// Defines values for CreateEvidenceParamsFormat.
+const (
+	HTML CreateEvidenceParamsFormat = "html"
+	JSON CreateEvidenceParamsFormat = "json"
+)
+
+// Valid indicates whether the value is a known member of the CreateEvidenceParamsFormat enum.
+func (e CreateEvidenceParamsFormat) Valid() bool {
+	switch e {
+	case HTML:
+		return true
+	case JSON:
+		return true
+	default:
+		return false
+	}
+}
+
+// Activity defines model for Activity.
+type Activity struct {
+	Alerts    AlertActivity    `json:"alerts"`
+	Documents DocumentActivity `json:"documents"`
+
+	// Service What belongs to no department. What is counted by minute and hour is counted in memory, from when the server started.
+	Service *ServiceActivity `json:"service,omitempty"`
+}
+
+// ActivityDay defines model for ActivityDay.
+type ActivityDay struct {
+	// At When it began.
+	At time.Time `json:"at"`
+
+	// Documents That were registered, withdrawn ones too.
+	Documents int `json:"documents"`
+}
+
+// ActivityInterval defines model for ActivityInterval.
+type ActivityInterval struct {
+	// At When it began.
+	At time.Time `json:"at"`
+
+	// LookUps By verdict; absent: none.
+	LookUps map[string]int `json:"look_ups"`
+
+	// Posts That were taken in, likewise.
+	Posts map[string]int `json:"posts"`
+}
+
 // Agreement How well a picture and a document agree, in each way in which they were compared, from 0 to 1.
 type Agreement struct {
 	// Image Share of bits of the perceptual hashes (PDQ) that are equal.
@@ -465,6 +579,18 @@ type Alert struct {
 
 // AlertChannel defines model for Alert.Channel.
 type AlertChannel string
+
+// AlertActivity defines model for AlertActivity.
+type AlertActivity struct {
+	// Decided On how many somebody decided in the last 30 days, by the state that they have now. The share of `false_match` is how often sealprint was wrong.
+	Decided map[string]int `json:"decided"`
+
+	// OldestOpenAt When the oldest of these was made; absent if there is none.
+	OldestOpenAt time.Time `json:"oldest_open_at,omitempty,omitzero"`
+
+	// Open How many nobody decided on, by state: `new`, `triage`.
+	Open map[string]int `json:"open"`
+}
 
 // AlertChange defines model for AlertChange.
 type AlertChange struct {
@@ -624,6 +750,21 @@ type BatchLine struct {
 	Thread string `json:"thread,omitempty,omitzero"`
 }
 
+// Caller defines model for Caller.
+type Caller struct {
+	Grants []struct {
+		// Department With the whole branch below it; all departments without it.
+		Department string `json:"department,omitempty,omitzero"`
+
+		// Role `admin` may do everything; `registrar` registers and releases; `analyst` looks up, reads evidence and decides on alerts; `monitor` looks up and posts,
+		// and sees ids, departments and scores only; `auditor` reads the audit log.
+		Role Role `json:"role"`
+	} `json:"grants"`
+
+	// ID Of the key; or `oidc:` and the subject of the token.
+	ID string `json:"id"`
+}
+
 // Collection defines model for Collection.
 type Collection struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -751,6 +892,21 @@ type Document struct {
 	WithdrawnReason string    `json:"withdrawn_reason,omitempty,omitzero"`
 }
 
+// DocumentActivity defines model for DocumentActivity.
+type DocumentActivity struct {
+	// Gaps Files that made no document.
+	Gaps int `json:"gaps"`
+
+	// PendingPages Pages whose look is not known yet, as in a MatchAnswer.
+	PendingPages int64 `json:"pending_pages"`
+
+	// Registered The last 30 days, the oldest first.
+	Registered []ActivityDay `json:"registered"`
+
+	// Total That are not withdrawn.
+	Total int `json:"total"`
+}
+
 // DocumentDetail defines model for DocumentDetail.
 type DocumentDetail struct {
 	// Characters Normalized characters.
@@ -838,6 +994,132 @@ type Estimate struct {
 
 // EventTypes defines model for EventTypes.
 type EventTypes = []string
+
+// EvidenceKey defines model for EvidenceKey.
+type EvidenceKey struct {
+	Algorithm EvidenceKeyAlgorithm `json:"algorithm"`
+
+	// KeyID Of the secret key that it is derived from.
+	KeyID string `json:"key_id"`
+
+	// PublicKey 32 bytes in lowercase hexadecimal.
+	PublicKey string `json:"public_key"`
+}
+
+// EvidenceKeyAlgorithm defines model for EvidenceKey.Algorithm.
+type EvidenceKeyAlgorithm string
+
+// EvidencePage defines model for EvidencePage.
+type EvidencePage struct {
+	Document string `json:"document"`
+	Excerpts []struct {
+		// Start Code points before it.
+		Start int    `json:"start"`
+		Text  string `json:"text"`
+	} `json:"excerpts"`
+
+	// Length Of all of the text, in code points.
+	Length int `json:"length"`
+
+	// Note What to mind about what was.
+	Note string `json:"note,omitempty,omitzero"`
+	Page int    `json:"page,omitempty,omitzero"`
+	Part string `json:"part,omitempty,omitzero"`
+
+	// Reader Name and version of what read the page now.
+	Reader string `json:"reader,omitempty,omitzero"`
+
+	// Reason Why it was not read.
+	Reason  string `json:"reason,omitempty,omitzero"`
+	Version int    `json:"version"`
+}
+
+// EvidenceReport A report as JSON. `signature` is the last member, and signs all bytes before it.
+type EvidenceReport struct {
+	Answer MatchAnswer `json:"answer"`
+
+	// AuditHead The signed head of the audit log when the report was made.
+	AuditHead string `json:"audit_head"`
+
+	// Document The only document that the report is about.
+	Document string               `json:"document,omitempty,omitzero"`
+	Format   EvidenceReportFormat `json:"format"`
+
+	// KeyID Of the secret key.
+	KeyID  string    `json:"key_id"`
+	MadeAt time.Time `json:"made_at"`
+	MadeBy struct {
+		// ID Id of the key, or `oidc:` and the subject of the token.
+		ID string `json:"id"`
+
+		// Label Of the key.
+		Label string `json:"label,omitempty,omitzero"`
+	} `json:"made_by"`
+
+	// Pages Pages of registered documents that passages stand on.
+	Pages []EvidencePage `json:"pages"`
+
+	// PublicKey That the signature verifies with.
+	PublicKey string `json:"public_key"`
+
+	// Purpose What `X-Purpose` said.
+	Purpose string `json:"purpose,omitempty,omitzero"`
+
+	// SeenAt The time at which releases were looked for.
+	SeenAt    time.Time `json:"seen_at"`
+	Signature struct {
+		Algorithm EvidenceReportSignatureAlgorithm `json:"algorithm"`
+		PublicKey string                           `json:"public_key"`
+		Value     string                           `json:"value"`
+	} `json:"signature"`
+	Software string `json:"software"`
+
+	// Suspect What was submitted.
+	Suspect struct {
+		Kind EvidenceReportSuspectKind `json:"kind"`
+
+		// Pictures How it looks, as it was compared: upright, without color, at most 1200 points long.
+		Pictures []struct {
+			Height int `json:"height"`
+
+			// Page Which of several pictures in one file.
+			Page  int    `json:"page,omitempty,omitzero"`
+			Png   []byte `json:"png"`
+			Width int    `json:"width"`
+		} `json:"pictures,omitempty,omitzero"`
+
+		// Sha256 Of the bytes.
+		Sha256 string `json:"sha256"`
+
+		// Size In bytes.
+		Size int64 `json:"size"`
+
+		// Texts What it says, page by page; of more than a megabyte, what stands around passages.
+		Texts []EvidenceText `json:"texts,omitempty,omitzero"`
+	} `json:"suspect"`
+}
+
+// EvidenceReportFormat defines model for EvidenceReport.Format.
+type EvidenceReportFormat string
+
+// EvidenceReportSignatureAlgorithm defines model for EvidenceReport.Signature.Algorithm.
+type EvidenceReportSignatureAlgorithm string
+
+// EvidenceReportSuspectKind defines model for EvidenceReport.Suspect.Kind.
+type EvidenceReportSuspectKind string
+
+// EvidenceText defines model for EvidenceText.
+type EvidenceText struct {
+	Excerpts []struct {
+		// Start Code points before it.
+		Start int    `json:"start"`
+		Text  string `json:"text"`
+	} `json:"excerpts"`
+
+	// Length Of all of the text, in code points.
+	Length int `json:"length"`
+	Page   int `json:"page,omitempty,omitzero"`
+}
 
 // Explanation How the answer came about.
 type Explanation struct {
@@ -999,6 +1281,9 @@ type KeyList struct {
 	NextCursor string `json:"next_cursor"`
 }
 
+// Line A line of text.
+type Line = string
+
 // Match defines model for Match.
 type Match struct {
 	// Agreement How well a picture and a document agree, in each way in which they were compared, from 0 to 1.
@@ -1057,6 +1342,10 @@ type MatchAnswer struct {
 
 	// PendingPages Pages of the departments that were searched whose look is not known yet. They are found by their text, and not by a picture of them.
 	PendingPages int64 `json:"pending_pages,omitempty,omitzero"`
+
+	// Read With `?read=true`: the pages of the submitted file, with the text in which the spans of `query` count; of pictures, what was recognized, which is empty where nobody
+	// had to read to answer.
+	Read []SubmittedPage `json:"read,omitempty,omitzero"`
 
 	// Reason Why a file or picture could not be read.
 	Reason string `json:"reason,omitempty,omitzero"`
@@ -1438,6 +1727,46 @@ type ReleaseRequest struct {
 	Until time.Time `json:"until,omitempty,omitzero"`
 }
 
+// Removal defines model for Removal.
+type Removal struct {
+	AlertID string `json:"alert_id"`
+
+	// Characters Code points of the document's pages that the post shows; 0 if it is known by their look alone.
+	Characters int `json:"characters"`
+
+	// DecidedAt When a person decided so.
+	DecidedAt  time.Time `json:"decided_at"`
+	DocumentID string    `json:"document_id"`
+	Instrument string    `json:"instrument"`
+
+	// Pages How many pages it shows something of.
+	Pages     int        `json:"pages"`
+	Post      string     `json:"post"`
+	Reference string     `json:"reference,omitempty,omitzero"`
+	Requester string     `json:"requester"`
+	SeenAt    time.Time  `json:"seen_at"`
+	State     AlertState `json:"state"`
+
+	// Text The request.
+	Text    string `json:"text"`
+	Version int    `json:"version"`
+}
+
+// RemovalRequest defines model for RemovalRequest.
+type RemovalRequest struct {
+	// Instrument Under which law, order or terms.
+	Instrument Line `json:"instrument"`
+
+	// Post One of the alert's posts.
+	Post string `json:"post"`
+
+	// Reference Where the platform has it.
+	Reference string `json:"reference,omitempty,omitzero"`
+
+	// Requester Who asks.
+	Requester Line `json:"requester"`
+}
+
 // Role `admin` may do everything; `registrar` registers and releases; `analyst` looks up, reads evidence and decides on alerts; `monitor` looks up and posts,
 // and sees ids, departments and scores only; `auditor` reads the audit log.
 type Role string
@@ -1458,8 +1787,33 @@ type S3Notification struct {
 	} `json:"Records,omitempty,omitzero"`
 }
 
+// ServiceActivity What belongs to no department. What is counted by minute and hour is counted in memory, from when the server started.
+type ServiceActivity struct {
+	// Hours The last 24, likewise.
+	Hours []ActivityInterval `json:"hours"`
+
+	// IndexBytes The indexes of texts and of pages on disk.
+	IndexBytes int64 `json:"index_bytes"`
+
+	// Minutes The last 60, the oldest first; the last one is not over.
+	Minutes []ActivityInterval `json:"minutes"`
+
+	// Since When the server started.
+	Since time.Time `json:"since"`
+
+	// WebhookBacklog Deliveries of webhooks that wait.
+	WebhookBacklog int `json:"webhook_backlog"`
+}
+
 // Status How a file was read.
 type Status string
+
+// SubmittedPage defines model for SubmittedPage.
+type SubmittedPage struct {
+	// Page As in the spans of `query`; of pictures, which of them in the file.
+	Page int    `json:"page"`
+	Text string `json:"text"`
+}
 
 // TextFingerprints Those of a text that is not to be shown to this service, made with a copy of its secret key (`sealprint match --secret-key-file`). The guarantee holds as for the
 // text itself; copies with much misread are found less often, and the spans of `query` count normalized characters.
@@ -1669,7 +2023,10 @@ type ListDocumentsParams struct {
 	Collection Name       `form:"collection,omitempty" json:"collection,omitempty,omitzero"`
 	Source     string     `form:"source,omitempty" json:"source,omitempty,omitzero"`
 	Status     Status     `form:"status,omitempty" json:"status,omitempty,omitzero"`
-	Limit      Limit      `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Q Words that all occur in the title or in a source, whatever their case.
+	Q     string `form:"q,omitempty" json:"q,omitempty,omitzero"`
+	Limit Limit  `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
 	// Cursor `next_cursor` of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
@@ -1710,10 +2067,42 @@ type ReadPageParams struct {
 	Version int `form:"version,omitempty" json:"version,omitempty,omitzero"`
 }
 
+// PagePictureParams defines parameters for PagePicture.
+type PagePictureParams struct {
+	// Version The newest unless given.
+	Version int `form:"version,omitempty" json:"version,omitempty,omitzero"`
+}
+
 // WithdrawDocumentJSONBody defines parameters for WithdrawDocument.
 type WithdrawDocumentJSONBody struct {
 	Reason Reason `json:"reason"`
 }
+
+// CreateEvidenceJSONBody defines parameters for CreateEvidence.
+type CreateEvidenceJSONBody struct {
+	SeenAt time.Time `json:"seen_at,omitempty,omitzero"`
+	Text   string    `json:"text"`
+}
+
+// CreateEvidenceMultipartBody defines parameters for CreateEvidence.
+type CreateEvidenceMultipartBody struct {
+	File   openapi_types.File `json:"file"`
+	SeenAt time.Time          `json:"seen_at,omitempty,omitzero"`
+}
+
+// CreateEvidenceParams defines parameters for CreateEvidence.
+type CreateEvidenceParams struct {
+	Format CreateEvidenceParamsFormat `form:"format,omitempty" json:"format,omitempty,omitzero"`
+
+	// SeenAt When the post was seen; now unless given.
+	SeenAt SeenAt `form:"seen_at,omitempty" json:"seen_at,omitempty,omitzero"`
+
+	// Document Report what was found of this document only.
+	Document string `form:"document,omitempty" json:"document,omitempty,omitzero"`
+}
+
+// CreateEvidenceParamsFormat defines parameters for CreateEvidence.
+type CreateEvidenceParamsFormat string
 
 // ListKeysParams defines parameters for ListKeys.
 type ListKeysParams struct {
@@ -1755,6 +2144,9 @@ type MatchParams struct {
 
 	// SeenAt When the post was seen; now unless given.
 	SeenAt SeenAt `form:"seen_at,omitempty" json:"seen_at,omitempty,omitzero"`
+
+	// Read Answer what was read of the file or picture. Not for text.
+	Read bool `form:"read,omitempty" json:"read,omitempty,omitzero"`
 }
 
 // MatchBatchParams defines parameters for MatchBatch.
@@ -1850,6 +2242,9 @@ type ReplayWebhookJSONBody struct {
 // DecideAlertJSONRequestBody defines body for DecideAlert for application/json ContentType.
 type DecideAlertJSONRequestBody = DispositionRequest
 
+// RequestRemovalJSONRequestBody defines body for RequestRemoval for application/json ContentType.
+type RequestRemovalJSONRequestBody = RemovalRequest
+
 // CreateCollectionJSONRequestBody defines body for CreateCollection for application/json ContentType.
 type CreateCollectionJSONRequestBody CreateCollectionJSONBody
 
@@ -1867,6 +2262,12 @@ type ReleaseDocumentJSONRequestBody = ReleaseRequest
 
 // WithdrawDocumentJSONRequestBody defines body for WithdrawDocument for application/json ContentType.
 type WithdrawDocumentJSONRequestBody WithdrawDocumentJSONBody
+
+// CreateEvidenceJSONRequestBody defines body for CreateEvidence for application/json ContentType.
+type CreateEvidenceJSONRequestBody CreateEvidenceJSONBody
+
+// CreateEvidenceMultipartRequestBody defines body for CreateEvidence for multipart/form-data ContentType.
+type CreateEvidenceMultipartRequestBody CreateEvidenceMultipartBody
 
 // NoticeObjectsJSONRequestBody defines body for NoticeObjects for application/json ContentType.
 type NoticeObjectsJSONRequestBody = S3Notification

@@ -12,6 +12,18 @@ import (
 	"net/url"
 )
 
+// Page is one part of a list.
+type Page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next_cursor"` // the cursor of the next part; empty: there is none
+}
+
+// PageOf asks for one part of the list at a path such as /v1/alerts. Query selects, as the
+// specification says for each list, with limit and cursor among it.
+func PageOf[T any](ctx context.Context, c *Client, path string, query url.Values) (p Page[T], err error) {
+	return p, c.get(ctx, path+"?"+query.Encode(), &p)
+}
+
 // list asks for one part of a list after the other. Query selects, and may be nil; the
 // error, if there is one, comes last.
 func list[T any](ctx context.Context, c *Client, path string, query url.Values) iter.Seq2[T, error] {
@@ -21,11 +33,8 @@ func list[T any](ctx context.Context, c *Client, path string, query url.Values) 
 			q[name] = values
 		}
 		for {
-			var part struct {
-				Items      []T    `json:"items"`
-				NextCursor string `json:"next_cursor"`
-			}
-			if err := c.get(ctx, path+"?"+q.Encode(), &part); err != nil {
+			part, err := PageOf[T](ctx, c, path, q)
+			if err != nil {
 				yield(*new(T), err)
 				return
 			}
@@ -34,10 +43,10 @@ func list[T any](ctx context.Context, c *Client, path string, query url.Values) 
 					return
 				}
 			}
-			if part.NextCursor == "" {
+			if part.Next == "" {
 				return
 			}
-			q.Set("cursor", part.NextCursor)
+			q.Set("cursor", part.Next)
 		}
 	}
 }
@@ -121,6 +130,12 @@ type GapFilter struct {
 func (c *Client) Gaps(ctx context.Context, f GapFilter) iter.Seq2[Gap, error] {
 	query := queryOf(map[string]string{"department": f.Department, "source": f.Source, "status": string(f.Status)})
 	return list[Gap](ctx, c, "/v1/coverage/gaps", query)
+}
+
+// Whoami tells who calls, and what they may do.
+func (c *Client) Whoami(ctx context.Context) (*Caller, error) {
+	var answer Caller
+	return &answer, c.get(ctx, "/v1/whoami", &answer)
 }
 
 // Keys lists API keys, oldest first.
@@ -283,9 +298,27 @@ func (c *Client) Decide(ctx context.Context, id string, r DispositionRequest) (*
 	return &answer, c.post(ctx, "/v1/alerts/"+url.PathEscape(id)+"/disposition", r, &answer)
 }
 
+// Removal writes to a platform that a post of an alert is to be taken down. Nothing is sent.
+func (c *Client) Removal(ctx context.Context, alert string, r RemovalRequest) (*Removal, error) {
+	var answer Removal
+	return &answer, c.post(ctx, "/v1/alerts/"+url.PathEscape(alert)+"/removal", r, &answer)
+}
+
+// Activity tells what has been going on.
+func (c *Client) Activity(ctx context.Context) (*Activity, error) {
+	var answer Activity
+	return &answer, c.get(ctx, "/v1/activity", &answer)
+}
+
 // Webhooks lists subscriptions, oldest first.
 func (c *Client) Webhooks(ctx context.Context) iter.Seq2[Webhook, error] {
 	return list[Webhook](ctx, c, "/v1/webhooks", nil)
+}
+
+// Webhook reads a subscription.
+func (c *Client) Webhook(ctx context.Context, id string) (*Webhook, error) {
+	var answer Webhook
+	return &answer, c.get(ctx, "/v1/webhooks/"+url.PathEscape(id), &answer)
 }
 
 // CreateWebhook subscribes.

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -13,11 +14,11 @@ import (
 	"github.com/sealprint/sealprint/api/client"
 )
 
-func alertCommand(c console) *cobra.Command {
-	return group("alert", "List, show and decide on alerts", alertList(c), alertShow(c), alertDecide(c))
+func alertCommand(c terminal) *cobra.Command {
+	return group("alert", "List, show and decide on alerts", alertList(c), alertShow(c), alertDecide(c), alertRemoval(c))
 }
 
-func alertList(c console) *cobra.Command {
+func alertList(c terminal) *cobra.Command {
 	var department, document string
 	var states []string
 	return listing[client.Alert]{
@@ -44,7 +45,7 @@ func alertList(c console) *cobra.Command {
 	}.command(c)
 }
 
-func alertShow(c console) *cobra.Command {
+func alertShow(c terminal) *cobra.Command {
 	return action[*client.AlertDetail]{
 		use: "show ID", short: "Show an alert with its history and its newest posts", arguments: cobra.ExactArgs(1),
 		do: func(ctx context.Context, api *client.Client, args []string) (*client.AlertDetail, error) {
@@ -68,7 +69,7 @@ func alertText(a *client.AlertDetail) string {
 	return s
 }
 
-func alertDecide(c console) *cobra.Command {
+func alertDecide(c terminal) *cobra.Command {
 	var state, reason, exclude string
 	return action[*client.AlertDetail]{
 		use: "decide ID --state STATE --reason TEXT", short: "Decide on an alert",
@@ -89,5 +90,25 @@ false_match, duplicate or legal_review; new takes a decision back. With
 			return api.Decide(ctx, args[0], client.DispositionRequest{State: client.AlertState(state), Reason: reason, ExcludeUntil: until})
 		},
 		say: func(a *client.AlertDetail) string { return fmt.Sprintf("%s is %s", a.ID, a.State) },
+	}.command(c)
+}
+
+func alertRemoval(c terminal) *cobra.Command {
+	var r client.RemovalRequest
+	return action[*client.Removal]{
+		use: "removal ID --post POST --requester NAME --instrument TEXT", short: "Write a request to remove a post",
+		long: `Write the request that a platform needs to remove a post of an alert that is
+confirmed or in legal_review. Nothing is sent; nothing of the document is in it.`,
+		arguments: cobra.ExactArgs(1),
+		flags: func(f *pflag.FlagSet) {
+			f.StringVar(&r.Post, "post", "", "the id of the post")
+			f.StringVar(&r.Requester, "requester", "", "who asks for it")
+			f.StringVar(&r.Instrument, "instrument", "", "under which law, order or terms")
+			f.StringVar(&r.Reference, "reference", "", "the address of the post on the platform")
+		},
+		do: func(ctx context.Context, api *client.Client, args []string) (*client.Removal, error) {
+			return api.Removal(ctx, args[0], r)
+		},
+		say: func(r *client.Removal) string { return strings.TrimSuffix(r.Text, "\n") },
 	}.command(c)
 }

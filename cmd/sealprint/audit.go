@@ -20,11 +20,11 @@ import (
 // auditFolder is where the audit log lies in the data folder.
 const auditFolder = "audit"
 
-func auditCommand(c console) *cobra.Command {
+func auditCommand(c terminal) *cobra.Command {
 	return group("audit", "Read and verify the audit log", auditList(c), auditVerify(c))
 }
 
-func auditList(c console) *cobra.Command {
+func auditList(c terminal) *cobra.Command {
 	var principal, action, target, from, until string
 	return listing[client.AuditRecord]{
 		use: "list", short: "List what was done, oldest first", arguments: cobra.NoArgs,
@@ -60,7 +60,7 @@ func auditList(c console) *cobra.Command {
 	}.command(c)
 }
 
-func auditVerify(c console) *cobra.Command {
+func auditVerify(c terminal) *cobra.Command {
 	var conn connection
 	var dir, anchor string
 	cmd := &cobra.Command{
@@ -126,7 +126,7 @@ something is wrong.`,
 }
 
 // verified tells what a verification found.
-func (c console) verified(records int64, head string, problems []string) error {
+func (c terminal) verified(records int64, head string, problems []string) error {
 	for _, p := range problems {
 		fmt.Fprintln(c.err, p)
 	}

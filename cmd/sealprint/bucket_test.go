@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -39,13 +40,14 @@ sources:
 	return filepath.Join(dir, "settings.yaml")
 }
 
-// TestSampleDocuments registers the sample documents from a bucket: what each of
-// their sources says is found in the right document, and the passage that is
-// shown is read from the bucket again.
-func TestSampleDocuments(t *testing.T) {
+// samples is the folder of the sample documents.
+const samples = "../../testdata/documents"
+
+// sampleBucket is an S3 server with the sample documents in the bucket records, and their names.
+func sampleBucket(t *testing.T) (*sourcetest.Server, map[string]bool) {
+	t.Helper()
 	s3 := sourcetest.Start(t)
 	bucket := s3.Bucket(t, "records")
-	const samples = "../../testdata/documents"
 	entries, err := os.ReadDir(samples)
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +64,14 @@ func TestSampleDocuments(t *testing.T) {
 		s3.Put(t, bucket, e.Name(), string(content))
 		names[e.Name()] = true
 	}
+	return s3, names
+}
+
+// TestSampleDocuments registers the sample documents from a bucket: what each of
+// their sources says is found in the right document, and the passage that is
+// shown is read from the bucket again.
+func TestSampleDocuments(t *testing.T) {
+	s3, names := sampleBucket(t)
 	s := start(t, filepath.Join(t.TempDir(), "data"), "--config", settingsFile(t, s3.Endpoint, sourcetest.SecretKey))
 	r := s.cli("register", "s3://records/", "--json")
 	files, sum := lines(t, r.out)
@@ -136,6 +146,21 @@ func TestArchive(t *testing.T) {
 	r := s.cli("document", "show", id, "--page", "1")
 	if r.code != exitOK || strings.TrimSpace(r.out) != strings.TrimSpace(memo) {
 		t.Errorf("exit %d, %d bytes of %d: %s", r.code, len(r.out), len(memo), r.err)
+	}
+	circular := "../../testdata/documents/finance-budget-call-circular.pdf"
+	files, _ = lines(t, s.cli("register", circular, "--json").out)
+	picture := filepath.Join(dir, "page.png")
+	if r := s.cli("document", "show", files[circular].DocumentID, "--page", "2", "--picture", picture); r.code != exitOK || r.out != "" {
+		t.Errorf("%+v", r)
+	}
+	if content, err := os.ReadFile(picture); err != nil || !bytes.HasPrefix(content, []byte("\x89PNG")) {
+		t.Errorf("a picture of %d bytes, %v", len(content), err)
+	}
+	if r := s.cli("document", "show", id, "--page", "1", "--picture", picture); r.code != exitFailed || !strings.Contains(r.err, "no look") {
+		t.Errorf("%+v", r)
+	}
+	if r := s.cli("document", "show", id, "--picture", picture); r.code != exitUsage {
+		t.Errorf("%+v", r)
 	}
 }
 

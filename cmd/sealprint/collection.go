@@ -12,11 +12,11 @@ import (
 	"github.com/sealprint/sealprint/api/client"
 )
 
-func collectionCommand(c console) *cobra.Command {
+func collectionCommand(c terminal) *cobra.Command {
 	return group("collection", "Create and list collections", collectionCreate(c), collectionList(c))
 }
 
-func collectionCreate(c console) *cobra.Command {
+func collectionCreate(c terminal) *cobra.Command {
 	var kind, department, density string
 	return action[*client.Collection]{
 		use: "create NAME", short: "Create a collection", arguments: cobra.ExactArgs(1),
@@ -36,7 +36,7 @@ func collectionCreate(c console) *cobra.Command {
 	}.command(c)
 }
 
-func collectionList(c console) *cobra.Command {
+func collectionList(c terminal) *cobra.Command {
 	return listing[client.Collection]{
 		use: "list", short: "List collections in the order of their names", arguments: cobra.NoArgs,
 		columns: []string{"NAME", "KIND", "DENSITY", "DEPARTMENT"},
@@ -49,11 +49,11 @@ func collectionList(c console) *cobra.Command {
 	}.command(c)
 }
 
-func registrationCommand(c console) *cobra.Command {
+func registrationCommand(c terminal) *cobra.Command {
 	return group("registration", "List, cancel and retry bulk registrations", registrationList(c), registrationCancel(c), registrationRetry(c), registrationRekey(c))
 }
 
-func registrationRekey(c console) *cobra.Command {
+func registrationRekey(c terminal) *cobra.Command {
 	var conn connection
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -66,7 +66,7 @@ the current one. What lies nowhere is skipped: it stays where it is, is found as
 			if err != nil {
 				return err
 			}
-			r := &registration{console: c, api: api, kind: "rekey", report: newReport(c, asJSON)}
+			r := &registration{terminal: c, api: api, kind: "rekey", report: newReport(c, asJSON)}
 			err = r.bucket(cmd.Context(), "")
 			return errors.Join(err, r.report.finish(err == nil))
 		},
@@ -76,7 +76,7 @@ the current one. What lies nowhere is skipped: it stays where it is, is found as
 	return cmd
 }
 
-func registrationRetry(c console) *cobra.Command {
+func registrationRetry(c terminal) *cobra.Command {
 	var conn connection
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -89,7 +89,7 @@ them), without listing all the others. What has been removed meanwhile is forgot
 			if err != nil {
 				return err
 			}
-			r := &registration{console: c, api: api, kind: "gaps", report: newReport(c, asJSON)}
+			r := &registration{terminal: c, api: api, kind: "gaps", report: newReport(c, asJSON)}
 			err = r.bucket(cmd.Context(), args[0])
 			return errors.Join(err, r.report.finish(err == nil))
 		},
@@ -99,7 +99,7 @@ them), without listing all the others. What has been removed meanwhile is forgot
 	return cmd
 }
 
-func registrationList(c console) *cobra.Command {
+func registrationList(c terminal) *cobra.Command {
 	return listing[client.Registration]{
 		use: "list", short: "List bulk registrations, newest first", arguments: cobra.NoArgs,
 		columns: []string{"ID", "KIND", "STATE", "LISTED", "REGISTERED", "UNCHANGED", "FAILED", "SOURCE", "PREFIX", "ERROR"},
@@ -116,7 +116,7 @@ func registrationList(c console) *cobra.Command {
 	}.command(c)
 }
 
-func registrationCancel(c console) *cobra.Command {
+func registrationCancel(c terminal) *cobra.Command {
 	return action[*client.Registration]{
 		use: "cancel ID", short: "Stop a bulk registration; what is registered stays", arguments: cobra.ExactArgs(1),
 		do: func(ctx context.Context, api *client.Client, args []string) (*client.Registration, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/sealprint/sealprint/api/client"
 	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
 	"github.com/sealprint/sealprint/fingerprint/page/pagetest"
 	"github.com/sealprint/sealprint/ingest"
@@ -90,6 +91,9 @@ func TestRegister(t *testing.T) {
 	r := s.cli("document", "list")
 	if n := strings.Count(r.out, "doc_"); n != 5 || r.code != exitOK {
 		t.Errorf("list shows %d documents, exit %d:\n%s%s", n, r.code, r.out, r.err)
+	}
+	if r := s.cli("document", "list", "--search", "MEMO copy"); strings.Count(r.out, "doc_") != 1 || !strings.Contains(r.out, one.DocumentID) {
+		t.Errorf("search: %+v", r)
 	}
 	if r := s.cli("document", "show", one.DocumentID); !strings.Contains(r.out, "restricted") || !strings.Contains(r.out, "copy of memo.txt") {
 		t.Errorf("show: %s%s", r.out, r.err)
@@ -401,7 +405,7 @@ func TestHelp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := console{strings.NewReader(""), io.Discard, io.Discard}
+	c := terminal{strings.NewReader(""), io.Discard, io.Discard}
 	root := rootCommand(c)
 	var visit func(cmd *cobra.Command)
 	visit = func(cmd *cobra.Command) {
@@ -450,5 +454,35 @@ func TestExtract(t *testing.T) {
 		if code, _, errs := cli(args...); code == exitOK || errs == "" {
 			t.Errorf("%v: exit %d, %q", args, code, errs)
 		}
+	}
+}
+
+// TestRemovalCommand: the request to remove a post is printed once somebody has decided.
+func TestRemovalCommand(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "data"))
+	dir := t.TempDir()
+	memo := fingerprinttest.Prose(1, 3000)
+	write(t, dir, map[string]string{"memo.txt": memo})
+	id, ok := s.registerOne(filepath.Join(dir, "memo.txt"))
+	if !ok {
+		t.Fatal("it was not registered")
+	}
+	s.post("x/187", memo[500:900])
+	alert := made[client.Alert](t, s.cli("alert", "list", "--json")).ID
+	removal := []string{"alert", "removal", alert, "--post", "x/187", "--requester", "Press Wing", "--instrument", "section 5", "--reference", "https://example.org/x/187"}
+	if r := s.cli(removal...); r.code != exitFailed || r.out != "" || !strings.Contains(r.err, "a person has decided") {
+		t.Errorf("before anybody decided: %+v", r)
+	}
+	if r := s.cli("alert", "decide", alert, "--state", "confirmed", "--reason", "checked"); r.code != exitOK {
+		t.Fatalf("%+v", r)
+	}
+	r := s.cli(removal...)
+	for _, said := range []string{"Request to remove a post\n", "x/187", "Press Wing", "section 5", id + ", version 1", alert + "\n"} {
+		if r.code != exitOK || !strings.Contains(r.out, said) {
+			t.Errorf("%q is not in %+v", said, r)
+		}
+	}
+	if strings.Contains(r.out, "memo") || strings.HasSuffix(r.out, "\n\n") {
+		t.Errorf("%q", r.out)
 	}
 }

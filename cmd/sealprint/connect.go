@@ -48,7 +48,7 @@ func (c *connection) client() (*client.Client, error) {
 }
 
 // printJSON writes a value as one line.
-func (c console) printJSON(v any) error {
+func (c terminal) printJSON(v any) error {
 	encoder := json.NewEncoder(c.out)
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(v)

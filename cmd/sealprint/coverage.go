@@ -18,7 +18,7 @@ import (
 	"github.com/sealprint/sealprint/api/client"
 )
 
-func coverageCommand(c console) *cobra.Command {
+func coverageCommand(c terminal) *cobra.Command {
 	var conn connection
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -53,7 +53,7 @@ being changed, PREVIOUS KEY counts documents that are kept under the previous on
 	return cmd
 }
 
-func gapsCommand(c console) *cobra.Command {
+func gapsCommand(c terminal) *cobra.Command {
 	var filter client.GapFilter
 	var status string
 	return listing[client.Gap]{
@@ -84,7 +84,7 @@ type estimated struct {
 
 // estimate tells what registering sources would take. Of a bucket the server knows what has
 // changed; of a folder all is counted, since only its content tells.
-func estimate(ctx context.Context, c console, api *client.Client, sources []string, asJSON bool) error {
+func estimate(ctx context.Context, c terminal, api *client.Client, sources []string, asJSON bool) error {
 	for _, source := range sources {
 		var e estimated
 		var err error

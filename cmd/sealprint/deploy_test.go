@@ -135,7 +135,7 @@ func TestPackage(t *testing.T) {
 	if len(start) < 2 || start[0] != "/usr/bin/sealprint" {
 		t.Fatalf("ExecStart=%q", start)
 	}
-	cmd, flags, err := rootCommand(console{nil, io.Discard, io.Discard}).Find(start[1:])
+	cmd, flags, err := rootCommand(terminal{nil, io.Discard, io.Discard}).Find(start[1:])
 	if err != nil || cmd.Name() != "serve" {
 		t.Fatalf("ExecStart=%q starts %s, %v", start, cmd.Name(), err)
 	}

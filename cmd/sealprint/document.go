@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -15,14 +17,14 @@ import (
 	"github.com/sealprint/sealprint/api/client"
 )
 
-func documentCommand(c console) *cobra.Command {
+func documentCommand(c terminal) *cobra.Command {
 	return group("document", "List, show, release, withdraw and delete documents", documentList(c), documentShow(c), documentRelease(c), documentReleases(c),
 		documentRevoke(c), documentWithdraw(c), documentDelete(c))
 }
 
-func documentList(c console) *cobra.Command {
+func documentList(c terminal) *cobra.Command {
 	var conn connection
-	var department, collection, source, status string
+	var department, collection, source, status, search string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -34,7 +36,7 @@ func documentList(c console) *cobra.Command {
 				return err
 			}
 			query := url.Values{"limit": {"1000"}}
-			for name, value := range map[string]string{"department": department, "collection": collection, "source": source, "status": status} {
+			for name, value := range map[string]string{"department": department, "collection": collection, "source": source, "status": status, "q": search} {
 				if value != "" {
 					query.Set(name, value)
 				}
@@ -70,25 +72,40 @@ func documentList(c console) *cobra.Command {
 	f.StringVar(&collection, "collection", "", "only this collection")
 	f.StringVar(&source, "source", "", "only the document from this source")
 	f.StringVar(&status, "status", "", "only documents with this status")
+	f.StringVar(&search, "search", "", "only documents with these words in title or source")
 	f.BoolVar(&asJSON, "json", false, "print a JSON line per document")
 	return cmd
 }
 
-func documentShow(c console) *cobra.Command {
+func documentShow(c terminal) *cobra.Command {
 	var conn connection
 	var asJSON bool
 	var page int
+	var picture string
 	cmd := &cobra.Command{
 		Use:   "show ID",
-		Short: "Show a document, or the text of a page, read again from its source",
+		Short: "Show a document, or the text or picture of a page, read again from its source",
 		Args:  arguments(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := conn.client()
 			if err != nil {
 				return err
 			}
+			if picture != "" {
+				if page == 0 {
+					return usageError{errors.New("--picture: of which page? say --page")}
+				}
+				content, err := api.PagePicture(cmd.Context(), args[0], page, 0)
+				if err != nil {
+					return err
+				}
+				if err := os.WriteFile(picture, content, 0o600); err != nil {
+					return fmt.Errorf("write picture: %w", err)
+				}
+				return nil
+			}
 			if page > 0 {
-				text, err := api.Page(cmd.Context(), args[0], page)
+				text, err := api.Page(cmd.Context(), args[0], page, 0)
 				if err != nil {
 					return err
 				}
@@ -110,11 +127,12 @@ func documentShow(c console) *cobra.Command {
 	}
 	conn.flags(cmd)
 	cmd.Flags().IntVar(&page, "page", 0, "print the text of this page")
+	cmd.Flags().StringVar(&picture, "picture", "", "write what the page looks like to this file, as PNG")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the server's answer")
 	return cmd
 }
 
-func (c console) printDocument(d *client.DocumentDetail) error {
+func (c terminal) printDocument(d *client.DocumentDetail) error {
 	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
@@ -140,7 +158,7 @@ func (c console) printDocument(d *client.DocumentDetail) error {
 	return table.Flush()
 }
 
-func documentDelete(c console) *cobra.Command {
+func documentDelete(c terminal) *cobra.Command {
 	var conn connection
 	cmd := &cobra.Command{
 		Use:   "delete ID...",
@@ -164,7 +182,7 @@ func documentDelete(c console) *cobra.Command {
 	return cmd
 }
 
-func documentRelease(c console) *cobra.Command {
+func documentRelease(c terminal) *cobra.Command {
 	var from, until, authority, instrument, pages string
 	return action[*client.Release]{
 		use: "release ID --authority NAME", short: "Release a document, or some of its pages, for a time", arguments: cobra.ExactArgs(1),
@@ -195,7 +213,7 @@ func documentRelease(c console) *cobra.Command {
 	}.command(c)
 }
 
-func documentReleases(c console) *cobra.Command {
+func documentReleases(c terminal) *cobra.Command {
 	return listing[client.Release]{
 		use: "releases ID", short: "List the releases of a document", arguments: cobra.ExactArgs(1),
 		columns: []string{"ID", "KIND", "FROM", "UNTIL", "PAGES", "AUTHORITY", "REVOKED"},
@@ -215,7 +233,7 @@ func documentReleases(c console) *cobra.Command {
 	}.command(c)
 }
 
-func documentRevoke(c console) *cobra.Command {
+func documentRevoke(c terminal) *cobra.Command {
 	return action[*client.Release]{
 		use: "revoke ID RELEASE", short: "Revoke a release", arguments: cobra.ExactArgs(2),
 		do: func(ctx context.Context, api *client.Client, args []string) (*client.Release, error) {
@@ -225,7 +243,7 @@ func documentRevoke(c console) *cobra.Command {
 	}.command(c)
 }
 
-func documentWithdraw(c console) *cobra.Command {
+func documentWithdraw(c terminal) *cobra.Command {
 	var reason string
 	return action[*client.DocumentDetail]{
 		use: "withdraw ID --reason TEXT", short: "End the registration of a document, which stays on record", arguments: cobra.ExactArgs(1),

@@ -14,7 +14,7 @@ import (
 	"github.com/sealprint/sealprint/ingest/extract"
 )
 
-func extractCommand(c console) *cobra.Command {
+func extractCommand(c terminal) *cobra.Command {
 	var asJSON, text bool
 	cmd := &cobra.Command{
 		Use:   "extract FILE",
@@ -64,7 +64,7 @@ recognition was, of 100); and by which reader it was read.`,
 	return cmd
 }
 
-func (c console) printReading(r *ingest.Reading, text bool) error {
+func (c terminal) printReading(r *ingest.Reading, text bool) error {
 	fmt.Fprintf(c.out, "%s: %s", r.MediaType, r.Status)
 	if r.Reason != "" {
 		fmt.Fprintf(c.out, " (%s)", r.Reason)

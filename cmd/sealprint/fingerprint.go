@@ -18,7 +18,7 @@ import (
 	"github.com/sealprint/sealprint/ingest/extract"
 )
 
-func fingerprintCommand(c console) *cobra.Command {
+func fingerprintCommand(c terminal) *cobra.Command {
 	var keyFile, out string
 	var asJSON bool
 	cmd := &cobra.Command{

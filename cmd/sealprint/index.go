@@ -14,11 +14,11 @@ import (
 	"github.com/sealprint/sealprint/storage/index"
 )
 
-func indexCommand(c console) *cobra.Command {
+func indexCommand(c terminal) *cobra.Command {
 	return group("index", "Look at the index, verify it, merge it", indexStats(c), indexCheck(c), indexDump(c), indexMerge(c))
 }
 
-func indexStats(c console) *cobra.Command {
+func indexStats(c terminal) *cobra.Command {
 	var at place
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -42,7 +42,7 @@ func indexStats(c console) *cobra.Command {
 	return cmd
 }
 
-func indexMerge(c console) *cobra.Command {
+func indexMerge(c terminal) *cobra.Command {
 	var at place
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -73,7 +73,7 @@ bulk registration or a deletion. It needs room for a second copy of the index.`,
 	return cmd
 }
 
-func (c console) localStats(ctx context.Context, d *data, asJSON bool) error {
+func (c terminal) localStats(ctx context.Context, d *data, asJSON bool) error {
 	ofIndex, err := d.texts().Stats(ctx)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (c console) localStats(ctx context.Context, d *data, asJSON bool) error {
 	return c.stats(api.Stats(ofIndex, ofPages, ofRegistry), asJSON)
 }
 
-func (c console) stats(stats api.IndexStats, asJSON bool) error {
+func (c terminal) stats(stats api.IndexStats, asJSON bool) error {
 	if asJSON {
 		return c.printJSON(stats)
 	}
@@ -106,7 +106,7 @@ type row struct {
 	value any
 }
 
-func (c console) table(rows []row) error {
+func (c terminal) table(rows []row) error {
 	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, r := range rows {
 		fmt.Fprintf(table, "%s\t  %v\t\n", r.name, r.value)
@@ -114,7 +114,7 @@ func (c console) table(rows []row) error {
 	return table.Flush()
 }
 
-func indexCheck(c console) *cobra.Command {
+func indexCheck(c terminal) *cobra.Command {
 	var conn connection
 	var dir string
 	var asJSON bool
@@ -157,7 +157,7 @@ func checkAt(ctx context.Context, conn connection, dir string) (api.IndexReport,
 	return api.IndexReport(*report), err
 }
 
-func (c console) report(r api.IndexReport) error {
+func (c terminal) report(r api.IndexReport) error {
 	fmt.Fprintf(c.out, "%d segments, %d documents, %d fingerprints, %d logs with %d changes, %d bytes read\n",
 		r.Segments, r.Documents, r.Postings, r.Logs, r.Changes, r.Bytes)
 	if r.TornBytes > 0 {
@@ -172,7 +172,7 @@ func (c console) report(r api.IndexReport) error {
 	return nil
 }
 
-func indexDump(c console) *cobra.Command {
+func indexDump(c terminal) *cobra.Command {
 	var dir string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -195,7 +195,7 @@ func indexDump(c console) *cobra.Command {
 	return cmd
 }
 
-func (c console) dump(contents *index.Contents) error {
+func (c terminal) dump(contents *index.Contents) error {
 	if err := c.table([]row{{"index", contents.Identity}, {"format", contents.Format}, {"key", contents.Params.KeyID}, {"deleted", contents.Deleted}}); err != nil {
 		return err
 	}

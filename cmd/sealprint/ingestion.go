@@ -124,6 +124,26 @@ func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, page int) (
 	return "", "", fmt.Errorf("page: %w", storage.ErrNotFound)
 }
 
+func (i *ingestion) DrawPage(ctx context.Context, v storage.Version, number int) (page.Picture, error) {
+	look, err := i.registrar.DrawPage(ctx, v, number)
+	if err == nil && look.Reason != "" {
+		err = &api.NoPicture{Reason: look.Reason}
+	}
+	return look.Picture, err
+}
+
+func (i *ingestion) ReadPages(ctx context.Context, v storage.Version) (map[int]api.PageReading, error) {
+	reading, err := i.registrar.ReadAgain(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	pages := map[int]api.PageReading{}
+	for _, p := range reading.Pages {
+		pages[p.Number] = api.PageReading{Text: p.Text, Reader: p.Reader}
+	}
+	return pages, nil
+}
+
 func (i *ingestion) StartJob(ctx context.Context, r api.JobRequest) (storage.Job, bool, error) {
 	return i.jobs.Start(ctx, ingest.Request{
 		Source: r.Source, Prefix: r.Prefix, Kind: r.Kind, Again: r.Again,

@@ -10,7 +10,7 @@ import (
 	"github.com/sealprint/sealprint/api/client"
 )
 
-func keyCommand(c console) *cobra.Command {
+func keyCommand(c terminal) *cobra.Command {
 	return group("key", "Make, list and revoke API keys", keyCreate(c), keyList(c), keyRevoke(c))
 }
 
@@ -20,7 +20,7 @@ type madeKey struct {
 	Key string `json:"key"`
 }
 
-func keyCreate(c console) *cobra.Command {
+func keyCreate(c terminal) *cobra.Command {
 	var role, department, label, expires string
 	return action[madeKey]{
 		use: "create --role ROLE", short: "Make an API key, which is printed once",
@@ -50,7 +50,7 @@ covers all below it.`,
 	}.command(c)
 }
 
-func keyList(c console) *cobra.Command {
+func keyList(c terminal) *cobra.Command {
 	return listing[client.Key]{
 		use: "list", short: "List API keys, without the keys themselves", arguments: cobra.NoArgs,
 		columns: []string{"ID", "ROLE", "DEPARTMENT", "CREATED", "EXPIRES", "REVOKED", "LABEL"},
@@ -63,7 +63,7 @@ func keyList(c console) *cobra.Command {
 	}.command(c)
 }
 
-func keyRevoke(c console) *cobra.Command {
+func keyRevoke(c terminal) *cobra.Command {
 	return action[*client.Key]{
 		use: "revoke ID", short: "Revoke an API key", arguments: cobra.ExactArgs(1),
 		do: func(ctx context.Context, api *client.Client, args []string) (*client.Key, error) {

@@ -24,7 +24,7 @@ type listing[T any] struct {
 	row        func(T) []string
 }
 
-func (l listing[T]) command(c console) *cobra.Command {
+func (l listing[T]) command(c terminal) *cobra.Command {
 	var conn connection
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -75,7 +75,7 @@ type action[T any] struct {
 	say              func(T) string
 }
 
-func (a action[T]) command(c console) *cobra.Command {
+func (a action[T]) command(c terminal) *cobra.Command {
 	var conn connection
 	var asJSON bool
 	cmd := &cobra.Command{

@@ -29,7 +29,7 @@ func TestMails(t *testing.T) {
 	mails := mailtest.Start(t, "--smtp-tls-cert", certificate, "--smtp-tls-key", key, "--smtp-auth-file", filepath.Join(dir, "users"))
 	serve := func(password string) *server {
 		path := filepath.Join(dir, "settings.yaml")
-		config := fmt.Sprintf("smtp: {address: %q, from: sealprint <alerts@example.org>, user: sealprint, password_file: %q, ca_file: %q, console_url: https://records.example}\n",
+		config := fmt.Sprintf("smtp: {address: %q, from: sealprint <alerts@example.org>, user: sealprint, password_file: %q, ca_file: %q}\nconsole_url: https://records.example\n",
 			mails.Address, filepath.Join(dir, password), certificate)
 		if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 			t.Fatal(err)

@@ -51,15 +51,15 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// console is what a command reads and writes: results on out, all else on err.
-type console struct {
+// terminal is what a command reads and writes: results on out, all else on err.
+type terminal struct {
 	in       io.Reader
 	out, err io.Writer
 }
 
 // run executes a command line and returns its exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	c := console{in, out, errOut}
+	c := terminal{in, out, errOut}
 	root := rootCommand(c)
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 }
 
 // rootCommand is the tree of commands.
-func rootCommand(c console) *cobra.Command {
+func rootCommand(c terminal) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sealprint",
 		Short: "Does this text show a registered document?",
@@ -80,8 +80,9 @@ text shows one of them, which, and where.
   sealprint register ./memos --department finance   register a folder
   sealprint match post.txt                          look a text up
 
-All commands but serve and extract talk to the server at SEALPRINT_URL (default
-http://127.0.0.1:8080) with the API key in SEALPRINT_API_KEY or --key-file.
+All commands but serve, extract and evidence verify talk to the server at
+SEALPRINT_URL (default http://127.0.0.1:8080) with the API key in
+SEALPRINT_API_KEY or --key-file.
 
 Exit codes: 0 ok; 1 an unauthorized match (match --exit-code); 2 usage; 3 some
 items failed; 4 not allowed; 5 unavailable; 130 interrupted.`,
@@ -92,12 +93,12 @@ items failed; 4 not allowed; 5 unavailable; 130 interrupted.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(serveCommand(c), registerCommand(c), fingerprintCommand(c), matchCommand(c), documentCommand(c), alertCommand(c), webhookCommand(c), keyCommand(c),
-		collectionCommand(c), registrationCommand(c), coverageCommand(c), auditCommand(c), indexCommand(c), extractCommand(c), backupCommand(c), restoreCommand(c), rotateCommand(c))
+		collectionCommand(c), registrationCommand(c), coverageCommand(c), auditCommand(c), evidenceCommand(c), indexCommand(c), extractCommand(c), backupCommand(c), restoreCommand(c), rotateCommand(c))
 	return root
 }
 
 // exitCode tells an error and finds the code for its kind.
-func (c console) exitCode(ctx context.Context, err error) int {
+func (c terminal) exitCode(ctx context.Context, err error) int {
 	var code exitError
 	var usage usageError
 	switch {

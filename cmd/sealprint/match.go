@@ -23,7 +23,7 @@ import (
 // maxStdin bounds what is read of the standard input, as the server would.
 const maxStdin = 200 << 20
 
-func matchCommand(c console) *cobra.Command {
+func matchCommand(c terminal) *cobra.Command {
 	var conn connection
 	var options client.MatchOptions
 	var text, seenAt, keyFile string
@@ -82,7 +82,7 @@ func matchCommand(c console) *cobra.Command {
 	return cmd
 }
 
-func lookUp(ctx context.Context, c console, api *client.Client, args []string, text string, options client.MatchOptions) (*client.MatchAnswer, error) {
+func lookUp(ctx context.Context, c terminal, api *client.Client, args []string, text string, options client.MatchOptions) (*client.MatchAnswer, error) {
 	if len(args) == 0 {
 		return api.Match(ctx, text, options)
 	}
@@ -108,12 +108,12 @@ func lookUp(ctx context.Context, c console, api *client.Client, args []string, t
 }
 
 // withoutText looks texts up by fingerprints that are made here.
-func withoutText(keyFile string) (func(context.Context, console, *client.Client, []string, string, client.MatchOptions) (*client.MatchAnswer, error), error) {
+func withoutText(keyFile string) (func(context.Context, terminal, *client.Client, []string, string, client.MatchOptions) (*client.MatchAnswer, error), error) {
 	key, err := keyOf(keyFile)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, c console, api *client.Client, args []string, text string, options client.MatchOptions) (*client.MatchAnswer, error) {
+	return func(ctx context.Context, c terminal, api *client.Client, args []string, text string, options client.MatchOptions) (*client.MatchAnswer, error) {
 		if len(args) > 0 {
 			if text, err = readHere(ctx, c, args[0]); err != nil {
 				return nil, err
@@ -140,7 +140,7 @@ func withoutText(keyFile string) (func(context.Context, console, *client.Client,
 }
 
 // readHere reads the text of a file, or of the standard input, without a server.
-func readHere(ctx context.Context, c console, path string) (string, error) {
+func readHere(ctx context.Context, c terminal, path string) (string, error) {
 	var content io.Reader = c.in
 	if path != "-" {
 		f, err := os.Open(path)
@@ -184,7 +184,7 @@ func spot(start, end *int, x, y, width, height *float64) string {
 }
 
 // printAnswer tells an answer to a person.
-func (c console) printAnswer(a *client.MatchAnswer) error {
+func (c terminal) printAnswer(a *client.MatchAnswer) error {
 	var b strings.Builder
 	fmt.Fprintln(&b, a.Verdict)
 	if a.Reason != "" {

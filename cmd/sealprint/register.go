@@ -39,7 +39,7 @@ type outcome struct {
 	Characters int            `json:"characters"`
 }
 
-func registerCommand(c console) *cobra.Command {
+func registerCommand(c terminal) *cobra.Command {
 	var conn connection
 	var options client.Upload
 	var asJSON, dryRun bool
@@ -62,7 +62,7 @@ A second run registers nothing anew; an interrupted one goes on. One bad file ne
 			if dryRun {
 				return estimate(cmd.Context(), c, api, args, asJSON)
 			}
-			r := &registration{console: c, api: api, options: options, report: newReport(c, asJSON)}
+			r := &registration{terminal: c, api: api, options: options, report: newReport(c, asJSON)}
 			err = r.all(cmd.Context(), args)
 			return errors.Join(err, r.report.finish(err == nil))
 		},
@@ -80,7 +80,7 @@ A second run registers nothing anew; an interrupted one goes on. One bad file ne
 
 // registration is one run of the command.
 type registration struct {
-	console
+	terminal
 	api     *client.Client
 	options client.Upload
 	kind    client.RegistrationKind
@@ -348,7 +348,7 @@ func (s summary) String() string {
 
 // report tells what becomes of files while it becomes of them.
 type report struct {
-	console
+	terminal
 	json    bool
 	offline bool                     // nothing is registered: fingerprints are made
 	bar     *progressbar.ProgressBar // on a terminal
@@ -359,8 +359,8 @@ type report struct {
 	told    time.Time
 }
 
-func newReport(c console, asJSON bool) *report {
-	r := &report{console: c, json: asJSON, told: time.Now()}
+func newReport(c terminal, asJSON bool) *report {
+	r := &report{terminal: c, json: asJSON, told: time.Now()}
 	if isTerminal(c.err) {
 		r.bar = progressbar.NewOptions(-1, progressbar.OptionSetWriter(c.err), progressbar.OptionSetDescription("registering"),
 			progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("files"), progressbar.OptionClearOnFinish())

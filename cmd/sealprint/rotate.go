@@ -39,7 +39,7 @@ const (
 // indexFolders are those of indexes in a data folder.
 var indexFolders = []string{"index", "pages"}
 
-func rotateCommand(c console) *cobra.Command {
+func rotateCommand(c terminal) *cobra.Command {
 	var dir string
 	var finish, drop bool
 	cmd := &cobra.Command{
@@ -134,7 +134,7 @@ func (d *data) layouts() storage.Index {
 }
 
 // rotate begins a rotation, or goes on with one that was interrupted.
-func rotate(ctx context.Context, c console, dir string, log *slog.Logger) error {
+func rotate(ctx context.Context, c terminal, dir string, log *slog.Logger) error {
 	if rotating(dir) == nil {
 		if err := prepareRotation(ctx, dir, log); err != nil {
 			return fmt.Errorf("rotate secret key: %w", err)
@@ -247,7 +247,7 @@ func rotateRegistry(ctx context.Context, path string, from, to *fingerprint.Key)
 }
 
 // finishRotation ends a rotation.
-func finishRotation(ctx context.Context, c console, dir string, drop bool, log *slog.Logger) (err error) {
+func finishRotation(ctx context.Context, c terminal, dir string, drop bool, log *slog.Logger) (err error) {
 	d, err := openData(ctx, dir, false, log)
 	if err != nil {
 		return err
@@ -272,7 +272,7 @@ func finishRotation(ctx context.Context, c console, dir string, drop bool, log *
 }
 
 // finish has the registry forget the previous key.
-func (d *data) finish(ctx context.Context, c console, drop bool) error {
+func (d *data) finish(ctx context.Context, c terminal, drop bool) error {
 	stats, err := d.registry.Stats(ctx)
 	if err != nil {
 		return err

@@ -528,7 +528,7 @@ func TestRotateBrokenOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(d.finish(t.Context(), console{err: io.Discard}, false), d.Close()); err != nil {
+	if err := errors.Join(d.finish(t.Context(), terminal{err: io.Discard}, false), d.Close()); err != nil {
 		t.Fatal(err)
 	}
 	check("after the end", dir)

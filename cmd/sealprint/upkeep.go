@@ -79,7 +79,7 @@ func (p *place) flags(cmd *cobra.Command) {
 }
 
 // do does something at the place.
-func (p *place) do(ctx context.Context, c console, offline func(*data) error, online func(*client.Client) error) error {
+func (p *place) do(ctx context.Context, c terminal, offline func(*data) error, online func(*client.Client) error) error {
 	if p.dir == "" {
 		server, err := p.client()
 		if err != nil {
@@ -94,7 +94,7 @@ func (p *place) do(ctx context.Context, c console, offline func(*data) error, on
 	return errors.Join(offline(d), d.Close())
 }
 
-func backupCommand(c console) *cobra.Command {
+func backupCommand(c terminal) *cobra.Command {
 	var at place
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
@@ -115,7 +115,7 @@ FILE is a tar archive; - writes to standard output. The secret key is not in it:
 }
 
 // writeBackup verifies a backup as it comes. The file has its name only once it is whole.
-func writeBackup(c console, path string, write func(io.Writer) error) (err error) {
+func writeBackup(c terminal, path string, write func(io.Writer) error) (err error) {
 	out := c.out
 	if path != "-" {
 		if _, err := os.Lstat(path); err == nil {
@@ -155,7 +155,7 @@ func writeBackup(c console, path string, write func(io.Writer) error) (err error
 	return err
 }
 
-func restoreCommand(c console) *cobra.Command {
+func restoreCommand(c terminal) *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "restore FILE",

@@ -13,7 +13,7 @@ import (
 	"github.com/sealprint/sealprint/api/client"
 )
 
-func webhookCommand(c console) *cobra.Command {
+func webhookCommand(c terminal) *cobra.Command {
 	return group("webhook", "Subscribe to alerts", webhookCreate(c), webhookList(c), webhookDelete(c), webhookPause(c, true), webhookPause(c, false),
 		webhookRotate(c), webhookTest(c), webhookReplay(c), webhookAttempts(c))
 }
@@ -21,7 +21,7 @@ func webhookCommand(c console) *cobra.Command {
 // withSecret is a subscription whose secret is told, if it has one.
 func withSecret(w *client.NewWebhook) string { return strings.TrimSpace(w.ID + "\n" + w.Secret) }
 
-func webhookCreate(c console) *cobra.Command {
+func webhookCreate(c terminal) *cobra.Command {
 	var department string
 	var events []string
 	return action[*client.NewWebhook]{
@@ -37,7 +37,7 @@ func webhookCreate(c console) *cobra.Command {
 	}.command(c)
 }
 
-func webhookList(c console) *cobra.Command {
+func webhookList(c terminal) *cobra.Command {
 	return listing[client.Webhook]{
 		use: "list", short: "List subscriptions", arguments: cobra.NoArgs,
 		columns: []string{"ID", "DEPARTMENT", "EVENTS", "STATE", "URL"},
@@ -57,7 +57,7 @@ func webhookList(c console) *cobra.Command {
 	}.command(c)
 }
 
-func webhookDelete(c console) *cobra.Command {
+func webhookDelete(c terminal) *cobra.Command {
 	return action[string]{
 		use: "delete ID", short: "End a subscription", arguments: cobra.ExactArgs(1),
 		do: func(ctx context.Context, api *client.Client, args []string) (string, error) {
@@ -67,7 +67,7 @@ func webhookDelete(c console) *cobra.Command {
 	}.command(c)
 }
 
-func webhookPause(c console, paused bool) *cobra.Command {
+func webhookPause(c terminal, paused bool) *cobra.Command {
 	use, short, done := "resume ID", "Go on with a subscription that was paused or disabled", "on"
 	if paused {
 		use, short, done = "pause ID", "Pause a subscription; what happens meanwhile is sent later", "paused"
@@ -81,7 +81,7 @@ func webhookPause(c console, paused bool) *cobra.Command {
 	}.command(c)
 }
 
-func webhookRotate(c console) *cobra.Command {
+func webhookRotate(c terminal) *cobra.Command {
 	return action[*client.NewWebhook]{
 		use: "rotate ID", short: "Make a new secret; for a day deliveries are signed by both", arguments: cobra.ExactArgs(1),
 		do: func(ctx context.Context, api *client.Client, args []string) (*client.NewWebhook, error) {
@@ -91,7 +91,7 @@ func webhookRotate(c console) *cobra.Command {
 	}.command(c)
 }
 
-func webhookTest(c console) *cobra.Command {
+func webhookTest(c terminal) *cobra.Command {
 	return action[*client.Queued]{
 		use: "test ID", short: "Send an event for a test; see attempts for what came of it", arguments: cobra.ExactArgs(1),
 		do: func(ctx context.Context, api *client.Client, args []string) (*client.Queued, error) {
@@ -101,7 +101,7 @@ func webhookTest(c console) *cobra.Command {
 	}.command(c)
 }
 
-func webhookReplay(c console) *cobra.Command {
+func webhookReplay(c terminal) *cobra.Command {
 	var from, until string
 	return action[*client.Queued]{
 		use: "replay ID --from TIME", short: "Send again what happened in a time", arguments: cobra.ExactArgs(1),
@@ -124,7 +124,7 @@ func webhookReplay(c console) *cobra.Command {
 	}.command(c)
 }
 
-func webhookAttempts(c console) *cobra.Command {
+func webhookAttempts(c terminal) *cobra.Command {
 	return listing[client.Attempt]{
 		use: "attempts ID", short: "List what came of deliveries, newest first", arguments: cobra.ExactArgs(1),
 		columns: []string{"EVENT", "ATTEMPT", "AT", "STATUS", "ERROR"},

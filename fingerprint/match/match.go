@@ -159,8 +159,9 @@ type Report struct {
 	// unless the query brought them.
 	Grams []fingerprint.Hash
 
-	// Unread says why not all of the text of a picture is known.
-	Unread string
+	// Read is the text of a picture, if it was recognized, and Unread says why that may not be all
+	// of it.
+	Read, Unread string
 }
 
 // Channel is in which way a match was found.

@@ -14,9 +14,12 @@ import (
 // byText recognizes the text of the picture and looks it up.
 func (s *pictureSearch) byText(ctx context.Context) error {
 	picture, back := s.q.Picture, page.Homography{1, 0, 0, 0, 1, 0, 0, 0, 1}
-	if i := slices.IndexFunc(s.sightings, func(f *sighting) bool { return f.layout != nil && f.chance < 0 }); i >= 0 {
+	known := func(f *sighting) bool {
+		return f.layout != nil && f.chance < 0 && s.q.Scope.Covers(f.known.Document.Department)
+	}
+	if i := slices.IndexFunc(s.sightings, known); i >= 0 {
 		// It is likelier than not that the page lies there. Level and without perspective more
-		// of it is read.
+		// of it is read; but what is read must not tell of pages that the caller does not see.
 		if flat, to, ok := s.sightings[i].layout.Rectify(picture, s.sightings[i].sheet); ok {
 			picture, back = flat, to
 		}
@@ -28,7 +31,7 @@ func (s *pictureSearch) byText(ctx context.Context) error {
 	s.report.Unread = reason
 	s.report.Explanation.Channels = append(s.report.Explanation.Channels, OCR)
 	read := assemble(words, &back, s.q.Picture)
-	if read.text == "" {
+	if s.report.Read = read.text; read.text == "" {
 		return nil
 	}
 	found, err := s.m.Match(ctx, Query{Text: read.text, SeenAt: s.q.SeenAt, Scope: s.q.Scope, Suppressed: true, Explain: true})

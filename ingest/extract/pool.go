@@ -244,24 +244,78 @@ func (p *Pool) Redraws(undrawn string) bool {
 	return p.converter.missing == "" && strings.HasPrefix(undrawn, needsOffice)
 }
 
+// toBeDrawn is the task of drawing a file as it is printed, which ends with done; nil if
+// that cannot be, for a reason.
+func (p *Pool) toBeDrawn(ctx context.Context, file *os.File, size int64, mediaType string) (t *task, done func(), reason string, err error) {
+	_ = p.warm()
+	t = &task{file: file, size: size, cpu: p.cpu, wall: p.time, purpose: toDraw, wanted: make(pageSet, pageSetBytes)}
+	if !printed(mediaType) {
+		return t, func() {}, "", nil
+	}
+	if p.converter.missing != "" {
+		return nil, nil, needsOffice + p.converter.missing, nil
+	}
+	c := &conversion{File: File{file, size}, mediaType: mediaType, to: "pdf"}
+	err = p.convert(ctx, t, c)
+	if err == nil && c.converted != nil {
+		t.file, t.size = c.converted, c.size
+		return t, c.close, "", nil
+	}
+	c.close()
+	if err != nil {
+		return nil, nil, "", err
+	}
+	return nil, nil, c.end.Reason, nil
+}
+
+// lookOf is what was drawn of a file of a media type.
+func (d drawn) lookOf(mediaType string) ingest.Look {
+	if printed(mediaType) {
+		d.part = ingest.AsPrinted
+	}
+	return d.look()
+}
+
+// DrawPage implements [ingest.Extractor]. Somebody waits for it, so that it is not done by the
+// children that have whole scans to draw.
+func (p *Pool) DrawPage(ctx context.Context, file *os.File, size int64, mediaType string, page int) (ingest.Look, error) {
+	look := ingest.Look{Number: page, Reason: "the file has no such page, or it has no look"}
+	if page < 1 || page > ingest.MaxPages {
+		return look, nil
+	}
+	t, done, reason, err := p.toBeDrawn(ctx, file, size, mediaType)
+	if t == nil {
+		look.Reason = reason
+		return look, err
+	}
+	defer done()
+	t.wanted.add(page)
+	shown := false
+	t.show = func(d drawn) {
+		if d.page == page {
+			look, shown = d.lookOf(mediaType), true
+		}
+	}
+	_, end, err := p.run(ctx, p.readers, t)
+	if err != nil {
+		return ingest.Look{}, err
+	}
+	switch {
+	case !shown && end != nil:
+		look.Reason = end.Error()
+	case look.Reason == "" && len(look.Pix) == 0:
+		look.Reason = "the page shows nothing"
+	}
+	return look, nil
+}
+
 // Draw implements [ingest.Extractor].
 func (p *Pool) Draw(ctx context.Context, file *os.File, size int64, mediaType string, show func(ingest.Look)) (undrawn string, err error) {
-	_ = p.warm()
-	t := &task{file: file, size: size, cpu: p.cpu, wall: p.time, purpose: toDraw, wanted: make(pageSet, pageSetBytes)}
-	if printed(mediaType) {
-		if p.converter.missing != "" {
-			return needsOffice + p.converter.missing, nil
-		}
-		c := &conversion{File: File{file, size}, mediaType: mediaType, to: "pdf"}
-		defer c.close()
-		if err := p.convert(ctx, t, c); err != nil {
-			return "", err
-		}
-		if c.converted == nil {
-			return c.end.Reason, nil
-		}
-		t.file, t.size = c.converted, c.size
+	t, done, undrawn, err := p.toBeDrawn(ctx, file, size, mediaType)
+	if t == nil {
+		return undrawn, err
 	}
+	defer done()
 	for i := range t.wanted {
 		t.wanted[i] = 0xff
 	}
@@ -274,10 +328,7 @@ func (p *Pool) Draw(ctx context.Context, file *os.File, size int64, mediaType st
 			failed = append(failed, ingest.Page{Number: d.page, Reason: d.reason})
 			return
 		}
-		if printed(mediaType) {
-			d.part = ingest.AsPrinted
-		}
-		show(d.look())
+		show(d.lookOf(mediaType))
 	}
 	for failures := 0; ; failures++ {
 		t.wall = p.time // to the first picture

@@ -15,6 +15,7 @@ const (
 	releaseColumns = `id, document, kind, since, until, pages, passages, authority, instrument, alert, created_by, created_at, revoked_at, revoked_by`
 	alertColumns   = `id, department, document, version, state, channel, score, expected, characters, regions, flood, late, posts,
 	first_seen_at, last_seen_at, created_at, updated_at`
+	alertPostColumns = `alert, post, thread, seen_at, score, passages`
 
 	postColumns = `id, sequence, content, thread, verdict, alerts, seen_at, taken_at`
 	postQuery   = `SELECT ` + postColumns + ` FROM posts WHERE id = $1`
@@ -331,7 +332,7 @@ func (r *Registry) Alert(ctx context.Context, scope storage.Scope, id storage.Al
 		if changes, err = collect(rows, scanChange); err != nil {
 			return err
 		}
-		rows, err = tx.QueryContext(ctx, `SELECT alert, post, thread, seen_at, score, passages FROM alert_posts WHERE alert = $1 ORDER BY number DESC LIMIT $2`, id, shownPosts)
+		rows, err = tx.QueryContext(ctx, `SELECT `+alertPostColumns+` FROM alert_posts WHERE alert = $1 ORDER BY number DESC LIMIT $2`, id, shownPosts)
 		if err != nil {
 			return err
 		}
@@ -342,6 +343,21 @@ func (r *Registry) Alert(ctx context.Context, scope storage.Scope, id storage.Al
 		return storage.Alert{}, nil, nil, r.explain(fmt.Sprintf("alert %s", id), err)
 	}
 	return a, changes, posts, nil
+}
+
+// PostOf implements [storage.Registry].
+func (r *Registry) PostOf(ctx context.Context, scope storage.Scope, id storage.AlertID, post string) (storage.AlertPost, error) {
+	var p storage.AlertPost
+	err := r.view(ctx, func(tx *sql.Tx) error {
+		if _, err := alertOf(ctx, tx, scope, id); err != nil {
+			return err
+		}
+		return tx.QueryRowContext(ctx, `SELECT `+alertPostColumns+` FROM alert_posts WHERE alert = $1 AND post = $2`, id, post).Scan(scanAlertPost(&p)...)
+	})
+	if err != nil {
+		return storage.AlertPost{}, r.explain(fmt.Sprintf("post of alert %s", id), err)
+	}
+	return p, nil
 }
 
 // alertOf reads an alert in a scope.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sealprint/sealprint/storage"
@@ -244,11 +245,18 @@ func (r *Registry) Documents(ctx context.Context, scope storage.Scope, filter st
 	if filter.Status != "" {
 		c.where("v.status = " + c.arg(filter.Status))
 	}
+	for _, word := range filter.Words {
+		like := ` LIKE ` + c.arg("%"+literal.Replace(strings.ToLower(word))+"%") + ` ESCAPE '\'`
+		c.where(`(lower(d.title)` + like + ` OR EXISTS (SELECT 1 FROM sources s WHERE s.document = d.id AND lower(s.source)` + like + `))`)
+	}
 	query := `SELECT d.sequence, ` + matchColumns + `
 		FROM documents d JOIN versions v ON v.document = d.id AND v.number = d.version` + c.String() + ` ORDER BY d.sequence`
 	matches, next, err := list(ctx, r, query, c, limit, scanMatch)
 	return matches, next, r.explain("list documents", err)
 }
+
+// literal takes from a word what LIKE would make of it.
+var literal = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 // list reads a part of a list, at most limit rows, and the cursor of the next part;
 // empty if this is the last. The first column of the query is a sequence, and the

@@ -72,6 +72,7 @@ package registry
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -80,6 +81,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -203,13 +205,32 @@ func connect(path string, connections int, option string) (*sql.DB, error) {
 	name := fmt.Sprintf("file:%s?_busy_timeout=%d&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_dqs=0"+
 		"&_pragma=secure_delete(1)&_pragma=cache_size(-%d)&_pragma=journal_size_limit(%d)&%s",
 		(&url.URL{Path: filepath.ToSlash(path)}).EscapedPath(), busyTimeout.Milliseconds(), cacheKiB, logLimit, option)
-	db, err := sql.Open("sqlite", name)
-	if err != nil {
+	// SQLite lowers ASCII letters only, PostgreSQL all.
+	d := &sqlite.Driver{}
+	if err := d.RegisterDeterministicScalarFunction("lower", 1, lower); err != nil {
 		return nil, err
 	}
+	db := sql.OpenDB(connector{d, name})
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	return db, nil
+}
+
+// connector opens connections to a database.
+type connector struct {
+	driver *sqlite.Driver
+	name   string
+}
+
+func (c connector) Connect(context.Context) (driver.Conn, error) { return c.driver.Open(c.name) }
+func (c connector) Driver() driver.Driver                        { return c.driver }
+
+// lower is the function of SQL.
+func lower(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+	if text, ok := args[0].(string); ok {
+		return strings.ToLower(text), nil
+	}
+	return args[0], nil
 }
 
 // checkParams stores the parameters in a new registry and compares them with

@@ -242,6 +242,13 @@ func (s *registrySuite) alerts() {
 	s.equal(got, a)
 	s.equal(len(changes), 0)
 	s.equal(posts, []storage.AlertPost{of(3), of(2), of(1)})
+	one, err := s.r.PostOf(s.Context(), storage.Branches("finance"), "alr_1", "p2")
+	s.ok(err)
+	s.equal(one, of(2))
+	for _, absent := range [][3]string{{"finance", "alr_1", "p4"}, {"finance", "alr_2", "p2"}, {"foreign", "alr_1", "p2"}, {"finance", "alr_1", ""}} {
+		_, err := s.r.PostOf(s.Context(), storage.Branches(absent[0]), storage.AlertID(absent[1]), absent[2])
+		s.kind(err, storage.ErrNotFound)
+	}
 	_, _, _, err = s.r.Alert(s.Context(), storage.Branches("foreign"), "alr_1")
 	s.kind(err, storage.ErrNotFound)
 	same, err := s.r.AlertsOf(s.Context(), []storage.DocumentID{"doc_a", "doc_b"})
@@ -267,6 +274,9 @@ func (s *registrySuite) alerts() {
 	_, _, posts, err = s.r.Alert(s.Context(), everywhere, "alr_1")
 	s.ok(err)
 	s.equal(posts[0], of(a.Posts))
+	one, err = s.r.PostOf(s.Context(), everywhere, "alr_1", fmt.Sprint("p", a.Posts-900)) // more than are read with the alert
+	s.ok(err)
+	s.equal(one, of(a.Posts-900))
 }
 
 // alertList: a list is what the filter says of what the scope covers.

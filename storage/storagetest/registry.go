@@ -64,6 +64,7 @@ func Registry(t *testing.T, place RegistryPlace) {
 		{"AlertList", (*registrySuite).alertList},
 		{"Decide", (*registrySuite).decide},
 		{"Stats", (*registrySuite).stats},
+		{"Activity", (*registrySuite).activity},
 		{"Reopen", (*registrySuite).reopened},
 		{"Concurrent", (*registrySuite).concurrent},
 		{"Closed", (*registrySuite).closed},
@@ -905,6 +906,7 @@ func (s *registrySuite) filters() {
 	a, b, c := s.register("doc_a", "finance"), s.register("doc_b", "finance/sub"), s.register("doc_c", "works")
 	a.Documents[0].Collection = "drafts"
 	b.Versions[0].Status = "ocr_needed"
+	a.Documents[0].Title, b.Documents[0].Title, c.Documents[0].Title = `Budget خزانہ C:\drafts`, "The budget, ÉLAN_100%", "Works"
 	c.Sources = append(c.Sources, source(c.Documents[0], 1, "/share/other"))
 	for _, changes := range []storage.Changes{a, b, c} {
 		s.put(changes)
@@ -921,6 +923,16 @@ func (s *registrySuite) filters() {
 		{storage.DocumentFilter{Status: "partial"}, []storage.DocumentID{"doc_a", "doc_c"}},
 		{storage.DocumentFilter{Status: "partial", Department: "works", Collection: "papers", Source: "/share/doc_c"}, []storage.DocumentID{"doc_c"}},
 		{storage.DocumentFilter{Status: "partial", Department: "works", Collection: "drafts"}, []storage.DocumentID{}},
+		{storage.DocumentFilter{Words: []string{"BUDGET"}}, []storage.DocumentID{"doc_a", "doc_b"}},
+		{storage.DocumentFilter{Words: []string{"other", "works"}}, []storage.DocumentID{"doc_c"}}, // of the source, and of the title
+		{storage.DocumentFilter{Words: []string{"budget", "other"}}, []storage.DocumentID{}},
+		{storage.DocumentFilter{Words: []string{"élan_100%"}}, []storage.DocumentID{"doc_b"}},
+		{storage.DocumentFilter{Words: []string{"خزانہ"}}, []storage.DocumentID{"doc_a"}},
+		{storage.DocumentFilter{Words: []string{`c:\DRAFTS`}}, []storage.DocumentID{"doc_a"}},
+		{storage.DocumentFilter{Words: []string{"%"}}, []storage.DocumentID{"doc_b"}},
+		{storage.DocumentFilter{Words: []string{"_"}, Department: "works"}, []storage.DocumentID{"doc_c"}}, // of its source
+		{storage.DocumentFilter{Words: []string{"___"}}, []storage.DocumentID{}},
+		{storage.DocumentFilter{Words: []string{"doc_"}, Status: "partial"}, []storage.DocumentID{"doc_a", "doc_c"}},
 	} {
 		s.equal(s.list(everywhere, test.filter), test.want)
 	}
@@ -1451,5 +1463,7 @@ func (s *registrySuite) closed() {
 	_, _, err = s.r.Documents(ctx, everywhere, storage.DocumentFilter{}, "", 1)
 	s.kind(err, storage.ErrClosed)
 	_, err = s.r.Stats(ctx)
+	s.kind(err, storage.ErrClosed)
+	_, err = s.r.Activity(ctx, everywhere, aMoment, 1)
 	s.kind(err, storage.ErrClosed)
 }
