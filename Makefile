@@ -9,12 +9,14 @@ NATS_SERVER_VERSION := v2.15.2
 MAILPIT_VERSION := v1.33.1
 STATICCHECK_VERSION := v0.8.2
 NFPM_VERSION := v2.45.2
+AXE_VERSION := 4.14.1
 
 # Debian packages. The race detector is what needs a C compiler; the product itself is built without one.
 OCR_PACKAGES := tesseract-ocr tesseract-ocr-eng tesseract-ocr-urd
 RUN_PACKAGES := ca-certificates curl $(OCR_PACKAGES)
-TEST_PACKAGES := ca-certificates curl python3 gcc libc6-dev systemd $(OCR_PACKAGES) libreoffice-writer libreoffice-calc libreoffice-impress
-EVAL_PACKAGES := $(TEST_PACKAGES) poppler-utils fonts-noto-core
+TEST_PACKAGES := ca-certificates curl python3 gcc libc6-dev systemd $(OCR_PACKAGES) libreoffice-writer libreoffice-calc libreoffice-impress \
+	chromium fonts-noto-core $(if $(shell command -v npm),,npm)
+EVAL_PACKAGES := $(TEST_PACKAGES) poppler-utils
 
 TOOLS := $(CURDIR)/.tools
 VERSITYGW := $(TOOLS)/versitygw
@@ -22,6 +24,8 @@ NATS_SERVER := $(TOOLS)/nats-server
 MAILPIT := $(TOOLS)/mailpit
 STATICCHECK := $(TOOLS)/staticcheck
 NFPM := $(TOOLS)/nfpm
+AXE := $(TOOLS)/axe.min.js
+SCREENSHOTS := $(CURDIR)/bin/screenshots
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMITTED = $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
@@ -34,6 +38,7 @@ DEB = bin/sealprint_$(DEB_VERSION)_$(DEB_ARCH).deb
 GO_DIRS := $(wildcard cmd fingerprint ingest api storage examples)
 FUZZTIME ?= 30s
 TEST_TIMEOUT ?= 30m
+TEST_ENV = CGO_ENABLED=1 SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) SEALPRINT_TEST_NATS_SERVER=$(NATS_SERVER) SEALPRINT_TEST_MAILPIT=$(MAILPIT) SEALPRINT_TEST_DEB='$(CURDIR)/$(DEB)' SEALPRINT_TEST_AXE=$(AXE) SEALPRINT_TEST_SCREENSHOTS=$(SCREENSHOTS)
 POSTINGS ?= 1000000,10000000,50000000
 FAULTS ?= 100000
 KILLS ?= 1000
@@ -58,9 +63,12 @@ run: run-packages build $(VERSITYGW) ## Start the server with sample documents o
 	@exec deploy/sample/run.sh
 
 .PHONY: test
-test: test-packages lint $(VERSITYGW) $(NATS_SERVER) $(MAILPIT) deb ## Lint, then run every test with the race detector
-	CGO_ENABLED=1 SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) SEALPRINT_TEST_NATS_SERVER=$(NATS_SERVER) SEALPRINT_TEST_MAILPIT=$(MAILPIT) \
-		SEALPRINT_TEST_DEB='$(CURDIR)/$(DEB)' go test -race -timeout $(TEST_TIMEOUT) ./...
+test: test-packages lint $(VERSITYGW) $(NATS_SERVER) $(MAILPIT) $(AXE) deb ## Lint, then run every test, those of concurrent code with the race detector
+	@mkdir -p $(SCREENSHOTS)
+	@# Package fingerprint and what is below it starts no goroutine, and evaluations only compute: the race detector would find nothing there, in ten times the time.
+	go test -timeout $(TEST_TIMEOUT) ./fingerprint/...
+	$(TEST_ENV) go test -timeout $(TEST_TIMEOUT) -run '^TestEval' ./ingest/extract ./cmd/sealprint
+	$(TEST_ENV) go test -race -timeout $(TEST_TIMEOUT) -skip '^TestEval' $$(go list ./... | grep -v /fingerprint)
 
 .PHONY: lint
 lint: $(STATICCHECK) ## Check formatting, vet, staticcheck, go.mod and generated code
@@ -147,6 +155,11 @@ $(STATICCHECK): $(TOOLS)/.staticcheck-$(STATICCHECK_VERSION)
 
 $(NFPM): $(TOOLS)/.nfpm-$(NFPM_VERSION)
 	CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath -ldflags '-s -w' github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+	@touch $@
+
+# A checker of accessibility, which runs in the pages that tests look at.
+$(AXE): $(TOOLS)/.axe-$(AXE_VERSION)
+	cd $(TOOLS) && npm pack --silent axe-core@$(AXE_VERSION) && tar -xzf axe-core-$(AXE_VERSION).tgz --strip-components=1 package/axe.min.js && rm axe-core-$(AXE_VERSION).tgz
 	@touch $@
 
 .PRECIOUS: $(TOOLS)/.%

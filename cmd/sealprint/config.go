@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/sealprint/sealprint/api"
 	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/api/console"
 	"github.com/sealprint/sealprint/api/jetstream"
 	"github.com/sealprint/sealprint/api/webhook"
 	"github.com/sealprint/sealprint/ingest"
@@ -43,6 +45,9 @@ type settings struct {
 	Limits map[auth.Role]limit `yaml:"limits"`
 	// OIDC is the provider that people log in with; without one there are only API keys.
 	OIDC *oidcConfig `yaml:"oidc"`
+	// ConsoleURL is where people reach the console: for links in mails, and to come back from the
+	// provider.
+	ConsoleURL string `yaml:"console_url"`
 	// JetStream is where posts come from beside the API.
 	JetStream *jetstreamConfig `yaml:"jetstream"`
 	// SMTP sends alerts by mail; without it nobody subscribes an address of mail.
@@ -58,7 +63,6 @@ type smtpConfig struct {
 	PasswordFile string   `yaml:"password_file"`
 	CAFile       string   `yaml:"ca_file"`
 	Domains      []string `yaml:"domains"`
-	ConsoleURL   string   `yaml:"console_url"`
 }
 
 // jetstreamConfig is a stream of NATS that posts are taken from. What is secret is read
@@ -173,6 +177,9 @@ type oidcConfig struct {
 	GroupsClaim string        `yaml:"groups_claim"`
 	CAFile      string        `yaml:"ca_file"`
 	Grants      []groupConfig `yaml:"grants"`
+	// For the console; people who log in there come back to console_url.
+	ClientSecretFile string   `yaml:"client_secret_file"`
+	Scopes           []string `yaml:"scopes"`
 }
 
 // groupConfig is what the members of a group are granted. That it is for all departments
@@ -249,6 +256,9 @@ func (s *settings) load(cmd *cobra.Command, file string) error {
 			return usageError{fmt.Errorf("limits: %s: need a role, and bounds of 0 (none) and more", role)}
 		}
 	}
+	if u, err := url.Parse(s.ConsoleURL); s.ConsoleURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery+u.Fragment != "") {
+		return usageError{errors.New("console_url: need https://host[:port]")}
+	}
 	if (s.TLSCert == "") != (s.TLSKey == "") {
 		return usageError{errors.New("tls-cert and tls-key go together")}
 	}
@@ -294,6 +304,21 @@ func (s *settings) tokens() (*auth.OIDC, error) {
 	return tokens, nil
 }
 
+// provider is where people log in to the console; nil if they do not.
+func (s *settings) provider(tokens *auth.OIDC) (*console.Provider, error) {
+	if tokens == nil || s.ConsoleURL == "" {
+		return nil, nil
+	}
+	secret, err := optionalSecret(s.OIDC.ClientSecretFile, "client_secret_file")
+	if err != nil {
+		return nil, usageError{fmt.Errorf("oidc: %w", err)}
+	}
+	return &console.Provider{
+		ClientID: s.OIDC.Audience, ClientSecret: secret, RedirectURL: strings.TrimRight(s.ConsoleURL, "/") + "/sign-in/callback", Scopes: s.OIDC.Scopes,
+		HTTP: tokens.Client(), Login: tokens.Login,
+	}, nil
+}
+
 func (c *oidcConfig) open() (*auth.OIDC, error) {
 	config := auth.OIDCConfig{Issuer: c.Issuer, Audience: c.Audience, GroupsClaim: cmp.Or(c.GroupsClaim, "groups")}
 	for i, g := range c.Grants {
@@ -318,15 +343,15 @@ func (s *settings) mailer() (*webhook.Mailer, error) {
 	if s.SMTP == nil {
 		return nil, nil
 	}
-	mailer, err := s.SMTP.open(s.WebhookAllow)
+	mailer, err := s.SMTP.open(s.WebhookAllow, s.ConsoleURL)
 	if err != nil {
 		return nil, usageError{fmt.Errorf("smtp: %w", err)}
 	}
 	return mailer, nil
 }
 
-func (c *smtpConfig) open(allowed []netip.Prefix) (mailer *webhook.Mailer, err error) {
-	config := webhook.MailConfig{Address: c.Address, From: c.From, TLS: c.TLS, Allowed: allowed, User: c.User, Domains: c.Domains, ConsoleURL: c.ConsoleURL}
+func (c *smtpConfig) open(allowed []netip.Prefix, consoleURL string) (mailer *webhook.Mailer, err error) {
+	config := webhook.MailConfig{Address: c.Address, From: c.From, TLS: c.TLS, Allowed: allowed, User: c.User, Domains: c.Domains, ConsoleURL: consoleURL}
 	if config.Password, err = optionalSecret(c.PasswordFile, "password_file"); err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/sealprint/sealprint/api"
 	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/api/console"
 	"github.com/sealprint/sealprint/api/intake"
 	"github.com/sealprint/sealprint/api/jetstream"
 	"github.com/sealprint/sealprint/api/webhook"
@@ -38,7 +39,7 @@ import (
 // server is asked to stop.
 const shutdownTime = 15 * time.Second
 
-func serveCommand(c console) *cobra.Command {
+func serveCommand(c terminal) *cobra.Command {
 	var s settings
 	var file *string
 	cmd := &cobra.Command{
@@ -63,7 +64,7 @@ nothing, to nobody: keep a copy of it where the index is not.`,
 }
 
 // serve runs a server until ctx ends.
-func serve(ctx context.Context, c console, s settings) (err error) {
+func serve(ctx context.Context, c terminal, s settings) (err error) {
 	log := slog.New(slog.NewJSONHandler(c.err, nil))
 	places, err := s.places()
 	if err != nil {
@@ -155,11 +156,18 @@ func serve(ctx context.Context, c console, s settings) (err error) {
 	}
 	closers = append(closers, jobs)
 
+	provider, err := s.provider(tokens)
+	if err != nil {
+		return err
+	}
+	pages := func(handler http.Handler) (http.Handler, error) {
+		return console.New(console.Options{API: handler, Provider: provider, Version: version, Log: log})
+	}
 	if server, err = api.NewServer(api.Config{
 		Key: store.key, Previous: store.previousKey(), Matcher: matcher, Index: store.texts(), Pages: store.layouts(), Registry: store.registry, Audit: store.audit,
 		Ingest: &ingestion{registrar, jobs, pool, store.key, s.Data}, Upkeep: store, Log: log,
 		Quotas: s.quotas(), Intake: posts, KeepGrams: s.Retention.Fingerprints > 0,
-		Webhooks: store.registry, CheckWebhook: hooks.CheckURL, Wake: hooks.Wake, Tokens: tokens, Feeding: feeding,
+		Webhooks: store.registry, CheckWebhook: hooks.CheckURL, Wake: hooks.Wake, Tokens: tokens, Feeding: feeding, Console: pages, Version: version,
 	}); err != nil {
 		return err
 	}
