@@ -103,6 +103,10 @@ eval: eval-packages ## Measure what is read and found (SEALPRINT_CORPUS=DIR writ
 	SEALPRINT_CORPUS=$(abspath $(SEALPRINT_CORPUS)) SEALPRINT_QUALITY=$(if $(SEALPRINT_CORPUS),$(CURDIR)/docs) \
 		go test -count=1 -p 1 -timeout 90m -run TestEval -v ./fingerprint/match ./ingest/extract ./cmd/sealprint
 
+.PHONY: screenshots
+screenshots: ## Take the console's picture in the documents over from the last `make test`
+	cp $(SCREENSHOTS)/evidence-1280-light.png docs/console-evidence.png
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s) each
 	@targets=$$(go test -list '^Fuzz' ./... | awk '/^Fuzz/ { names[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, names[i]; n = 0 }'); \

@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"api/auth":                    {"storage"},
 	"api/auth/authtest":           {},
 	"api/client":                  {},
+	"api/console":                 {"api/client"},
 	"api/evidence":                {"fingerprint"},
 	"api/intake":                  {"fingerprint", "fingerprint/match", "storage"},
 	"api/jetstream":               {},
@@ -72,6 +73,7 @@ var modules = map[string][]string{
 	"github.com/tetratelabs/wazero":                            {"ingest/extract"},                              // the machine of PDFium
 	"github.com/wneessen/go-mail":                              {"api/webhook"},                                 // mail, SMTP
 	"github.com/xuri/excelize/v2":                              {"ingest/extract"},                              // spreadsheets
+	"golang.org/x/oauth2":                                      {"api/console"},                                 // logging in at a provider
 	"go.yaml.in/yaml/v3":                                       {"cmd/sealprint"},                               // the settings
 	"golang.org/x/image":                                       {"ingest/extract", "fingerprint/page/pagetest"}, // TIFF, WebP, BMP; a font
 	"golang.org/x/net":                                         {"ingest/extract"},                              // HTML

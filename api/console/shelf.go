@@ -37,10 +37,11 @@ func (l *lookedUp) size() int { return len(l.text) + len(l.file) + 1<<10 }
 type shelf struct {
 	mu    sync.Mutex
 	items []*lookedUp // oldest first
+	most  int         // bytes
 	now   func() time.Time
 }
 
-func newShelf() *shelf { return &shelf{now: time.Now} }
+func newShelf() *shelf { return &shelf{most: maxShelf, now: time.Now} }
 
 // put keeps something, and forgets what is too old or too much.
 func (s *shelf) put(l *lookedUp) {
@@ -56,7 +57,7 @@ func (s *shelf) put(l *lookedUp) {
 			own++
 		}
 		all += item.size()
-		if all > maxShelf && i < len(s.items)-1 || item.session == l.session && own > maxLookUps {
+		if all > s.most && i < len(s.items)-1 || item.session == l.session && own > maxLookUps {
 			s.items[i] = nil
 			all -= item.size()
 		}

@@ -2,9 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/sealprint/sealprint/api/auth/authtest"
 	"github.com/sealprint/sealprint/api/client"
 	"github.com/sealprint/sealprint/ingest/source/sourcetest"
 )
@@ -521,5 +526,107 @@ func TestConsoleWithoutScripts(t *testing.T) {
 	where, err := chromedp.Run(b.ctx, chromedp.Location())
 	if err != nil || !strings.HasSuffix(where, "#d1") {
 		t.Errorf("a number leads to %s: %v", where, err)
+	}
+}
+
+// TestConsoleLogin: people log in at the organization's provider, come back to where they wanted
+// to go, may what their groups may, stay while the provider goes on with them, and are out when it
+// does not. What comes back from elsewhere, twice, or for somebody else lets nobody in.
+func TestConsoleLogin(t *testing.T) {
+	p := authtest.NewProvider(t)
+	dir := t.TempDir()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listen := free.Addr().String()
+	free.Close()
+	write(t, dir, map[string]string{
+		"ca.pem": p.Certificate(),
+		"settings.yaml": fmt.Sprintf(`
+console_url: http://%s
+oidc:
+  issuer: %s
+  audience: %s
+  ca_file: %s/ca.pem
+  grants:
+    - {group: desk, role: analyst, department: finance}
+`, listen, p.Issuer, authtest.Audience, dir),
+	})
+	s := start(t, filepath.Join(dir, "data"), "--config", filepath.Join(dir, "settings.yaml"), "--listen", listen)
+	visitor := func() *http.Client {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &http.Client{Jar: jar, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: p.Roots()}}}
+	}
+	get := func(c *http.Client, address string) (int, string, string) {
+		t.Helper()
+		r, err := c.Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.StatusCode, r.Request.URL.Path, string(text)
+	}
+	c := visitor()
+	if status, at, page := get(c, s.url+"/alerts"); status != http.StatusOK || at != "/sign-in" || !strings.Contains(page, "/sign-in/provider?to=%2falerts") {
+		t.Errorf("%d at %s: %s", status, at, page)
+	}
+	if status, at, _ := get(c, s.url+"/sign-in/provider?to=/alerts"); status != http.StatusUnauthorized || at != "/sign-in/callback" {
+		t.Errorf("whom the provider refuses: %d at %s", status, at)
+	}
+	p.LogIn(authtest.Claims{"groups": []string{"desk"}, "sub": "an officer"})
+	if status, at, page := get(c, s.url+"/sign-in/provider?to=/alerts"); status != http.StatusOK || at != "/alerts" || strings.Contains(page, `href="/keys"`) {
+		t.Errorf("%d at %s: %s", status, at, page)
+	}
+	if status, _, _ := get(c, s.url+"/keys"); status != http.StatusForbidden {
+		t.Errorf("keys: %d", status)
+	}
+
+	// A code that comes without the browser that asked for it, or again.
+	c.CheckRedirect = func(r *http.Request, via []*http.Request) error {
+		if r.URL.Path == "/sign-in/callback" {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	r, err := c.Get(s.url + "/sign-in/provider?to=//evil.example/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	back := r.Header.Get("Location")
+	if status, _, _ := get(visitor(), back); status != http.StatusUnauthorized {
+		t.Errorf("another browser comes back: %d", status)
+	}
+	if status, at, _ := get(c, back); status != http.StatusOK || at != "/" {
+		t.Errorf("comes back: %d at %s", status, at)
+	}
+	if status, _, _ := get(c, back); status != http.StatusUnauthorized {
+		t.Errorf("comes back again: %d", status)
+	}
+
+	// Tokens end after a moment, and the provider gives another one, as long as it does.
+	p.LogIn(authtest.Claims{"groups": []string{"desk"}, "exp": time.Now().Add(-50 * time.Second).Unix()}) // within what clocks may differ
+	stays, leaves := visitor(), visitor()
+	for _, c := range []*http.Client{stays, leaves} {
+		if status, at, _ := get(c, s.url+"/sign-in/provider?to=/alerts"); status != http.StatusOK || at != "/alerts" {
+			t.Errorf("%d at %s", status, at)
+		}
+	}
+	time.Sleep(11 * time.Second)
+	p.LogIn(authtest.Claims{"groups": []string{"desk"}})
+	if status, at, _ := get(stays, s.url+"/alerts"); status != http.StatusOK || at != "/alerts" {
+		t.Errorf("after the token's end: %d at %s", status, at)
+	}
+	p.LogIn(nil)
+	if _, at, _ := get(leaves, s.url+"/alerts"); at != "/sign-in" {
+		t.Errorf("who is not known any more is at %s", at)
 	}
 }

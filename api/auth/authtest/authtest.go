@@ -9,12 +9,16 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,7 +45,13 @@ type Provider struct {
 	broken http.HandlerFunc
 	asked  int
 	made   int // keys
+
+	person Claims            // who logs in; nil: nobody may
+	logins map[string]*login // by code
 }
+
+// login is somebody who comes back with a code, and what for.
+type login struct{ challenge, redirect, nonce string }
 
 // NewProvider starts a provider with an RSA key.
 func NewProvider(t testing.TB) *Provider {
@@ -69,14 +79,94 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/.well-known/openid-configuration":
 		_ = json.NewEncoder(w).Encode(map[string]any{
 			"issuer": p.Issuer, "jwks_uri": p.Issuer + "/keys?of=all",
+			"authorization_endpoint": p.Issuer + "/authorize", "token_endpoint": p.Issuer + "/token",
 			// What a provider says of itself is no reason to believe such tokens.
 			"id_token_signing_alg_values_supported": []string{"RS256", "HS256", "none"},
 		})
 	case "/keys":
 		_ = json.NewEncoder(w).Encode(set)
+	case "/authorize":
+		p.authorize(w, r)
+	case "/token":
+		p.exchange(w, r)
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// LogIn has whoever comes to log in be a person, of whom tokens say this; nil refuses them.
+func (p *Provider) LogIn(person Claims) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.person = person
+}
+
+// authorize sends whoever comes back with a code (OpenID Connect Core 1.0, section 3.1.2; RFC
+// 7636, section 4.3).
+func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	back, err := url.Parse(q.Get("redirect_uri"))
+	if err != nil || q.Get("response_type") != "code" || q.Get("client_id") != Audience || q.Get("code_challenge_method") != "S256" ||
+		len(q.Get("code_challenge")) != 43 || q.Get("state") == "" || q.Get("nonce") == "" || !slices.Contains(strings.Fields(q.Get("scope")), "openid") {
+		http.Error(w, "not a request to log in", http.StatusBadRequest)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	answer := url.Values{"state": {q.Get("state")}}
+	if p.person == nil {
+		answer.Set("error", "access_denied")
+	} else {
+		code := rand.Text()
+		if p.logins == nil {
+			p.logins = map[string]*login{}
+		}
+		p.logins[code] = &login{q.Get("code_challenge"), q.Get("redirect_uri"), q.Get("nonce")}
+		answer.Set("code", code)
+	}
+	back.RawQuery = answer.Encode()
+	http.Redirect(w, r, back.String(), http.StatusFound)
+}
+
+// refresh is what the provider gives everybody to come back with.
+const refresh = "refresh"
+
+// exchange gives a token for a code, once, to whoever knows what it was asked for with; and
+// another one later.
+func (p *Provider) exchange(w http.ResponseWriter, r *http.Request) {
+	refuse := func() {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(`{"error":"invalid_grant"}`))
+	}
+	says := Claims{}
+	switch {
+	case r.FormValue("grant_type") == "refresh_token" && r.FormValue("refresh_token") == refresh:
+	case r.FormValue("grant_type") == "authorization_code":
+		p.mu.Lock()
+		l := p.logins[r.FormValue("code")]
+		delete(p.logins, r.FormValue("code"))
+		p.mu.Unlock()
+		sum := sha256.Sum256([]byte(r.FormValue("code_verifier")))
+		if l == nil || l.redirect != r.FormValue("redirect_uri") || l.challenge != base64.RawURLEncoding.EncodeToString(sum[:]) {
+			refuse()
+			return
+		}
+		says["nonce"] = l.nonce
+	default:
+		refuse()
+		return
+	}
+	p.mu.Lock()
+	person := p.person
+	p.mu.Unlock()
+	if person == nil {
+		refuse()
+		return
+	}
+	for name, value := range person {
+		says[name] = value
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"access_token": "opaque", "token_type": "Bearer", "expires_in": 60, "refresh_token": refresh, "id_token": p.Token(says)})
 }
 
 // Break has another handler answer; nil mends the provider.
