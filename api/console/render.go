@@ -208,6 +208,14 @@ func (l *language) Chance(expected float64) string {
 	}
 }
 
+// Branch names a department, with all below it.
+func (l *language) Branch(department string) string {
+	if department == "" || department == "*" {
+		return l.T("all departments")
+	}
+	return department
+}
+
 // Scope names the departments that were searched.
 func (l *language) Scope(departments []string) string {
 	if slices.Contains(departments, "*") {
