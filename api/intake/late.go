@@ -36,6 +36,10 @@ const (
 	// posts, are searched once more then.
 	onTheirWay = 30 * time.Second
 
+	// together is for how long passes that are to be made once more are made as one: a bulk
+	// registration makes some each second, and each reads all posts.
+	together = onTheirWay
+
 	// A post is looked up if it has two fingerprints in common with a new document that are
 	// at most so far apart, and about as far apart in both: a guaranteed run leaves as many at
 	// every density, and package match finds nothing with less.
@@ -87,6 +91,7 @@ type Late struct {
 // pass is a search that is to be made once more, of the posts after one.
 type pass struct {
 	at     time.Time
+	until  time.Time // others may join it until then
 	after  int64
 	sheets []storage.Sheet
 }
@@ -185,7 +190,7 @@ func (l *Late) lookBack(ctx context.Context) error {
 		if err := l.store.LookBack(ctx, last); err != nil {
 			return err
 		}
-		l.again = append(l.again, pass{time.Now().Add(onTheirWay), after, sheets})
+		l.searchAgain(time.Now(), after, sheets)
 		for l.held() > maxFresh { // a bulk registration: earlier is better than too much memory
 			next := l.again[0]
 			l.again = l.again[1:]
@@ -195,6 +200,16 @@ func (l *Late) lookBack(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// searchAgain has posts after one searched once more, when those that are on their way are there.
+func (l *Late) searchAgain(now time.Time, after int64, sheets []storage.Sheet) {
+	if n := len(l.again); n > 0 && now.Before(l.again[n-1].until) {
+		p := &l.again[n-1] // whose posts are more
+		p.at, p.sheets = now.Add(onTheirWay), append(p.sheets, sheets...)
+		return
+	}
+	l.again = append(l.again, pass{at: now.Add(onTheirWay), until: now.Add(together), after: after, sheets: sheets})
 }
 
 // held is how many fingerprints wait to be searched for once more.

@@ -212,6 +212,31 @@ func TestLookBackAfterStop(t *testing.T) {
 	}
 }
 
+// TestSearchAgain: what a bulk registration registers is searched for once more in few passes,
+// each document among no fewer posts than its own, not too soon, and soon.
+func TestSearchAgain(t *testing.T) {
+	l := &Late{}
+	begin := time.Now()
+	const calls = 200
+	at := func(i int) time.Time { return begin.Add(time.Duration(i) * 100 * time.Millisecond) }
+	for i := range calls {
+		l.searchAgain(at(i), int64(10*i), []storage.Sheet{{Ordinal: storage.Ordinal(i)}})
+	}
+	if n := len(l.again); n > 1 {
+		t.Errorf("%d passes", n)
+	}
+	for i := range calls {
+		found := slices.ContainsFunc(l.again, func(p pass) bool {
+			soonest := at(i).Add(onTheirWay)
+			return p.after <= int64(10*i) && !p.at.Before(soonest) && !p.at.After(soonest.Add(together)) &&
+				slices.ContainsFunc(p.sheets, func(s storage.Sheet) bool { return s.Ordinal == storage.Ordinal(i) })
+		})
+		if !found {
+			t.Errorf("document %d is in no pass that would do", i)
+		}
+	}
+}
+
 // TestParts: what is kept of texts is read back as it was.
 func TestParts(t *testing.T) {
 	key := fingerprint.NewKey()
