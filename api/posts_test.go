@@ -342,7 +342,7 @@ func TestRemoval(t *testing.T) {
 			}
 		}
 	}
-	if made != 3 || strings.Contains(string(records.body), "Press") || strings.Contains(string(records.body), "187") {
+	if made != 3 || strings.Contains(string(records.body), "Press") || strings.Contains(string(records.body), "x/187") {
 		t.Errorf("%d are recorded: %s", made, records.body)
 	}
 }
