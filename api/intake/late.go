@@ -40,6 +40,10 @@ const (
 	// registration makes some each second, and each reads all posts.
 	together = onTheirWay
 
+	// maxTogether is how many fingerprints such a pass looks for, at 24 bytes each, before
+	// another is made.
+	maxTogether = 1 << 20
+
 	// A post is looked up if it has two fingerprints in common with a new document that are
 	// at most so far apart, and about as far apart in both: a guaranteed run leaves as many at
 	// every density, and package match finds nothing with less.
@@ -206,8 +210,10 @@ func (l *Late) lookBack(ctx context.Context) error {
 func (l *Late) searchAgain(now time.Time, after int64, sheets []storage.Sheet) {
 	if n := len(l.again); n > 0 && now.Before(l.again[n-1].until) {
 		p := &l.again[n-1] // whose posts are more
-		p.at, p.sheets = now.Add(onTheirWay), append(p.sheets, sheets...)
-		return
+		if hashes(p.sheets)+hashes(sheets) <= maxTogether {
+			p.at, p.sheets = now.Add(onTheirWay), append(p.sheets, sheets...)
+			return
+		}
 	}
 	l.again = append(l.again, pass{at: now.Add(onTheirWay), until: now.Add(together), after: after, sheets: sheets})
 }
@@ -215,9 +221,15 @@ func (l *Late) searchAgain(now time.Time, after int64, sheets []storage.Sheet) {
 // held is how many fingerprints wait to be searched for once more.
 func (l *Late) held() (n int) {
 	for _, p := range l.again {
-		for _, s := range p.sheets {
-			n += len(s.Hashes)
-		}
+		n += hashes(p.sheets)
+	}
+	return n
+}
+
+// hashes is how many fingerprints sheets have.
+func hashes(sheets []storage.Sheet) (n int) {
+	for _, s := range sheets {
+		n += len(s.Hashes)
 	}
 	return n
 }
