@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sealprint/sealprint/api/auth"
+	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/storage"
 )
 
@@ -343,11 +344,15 @@ func (s *Server) ReadPage(ctx context.Context, request ReadPageRequestObject) (R
 	if err != nil {
 		return nil, err
 	}
-	text, reader, err := s.Ingest.ReadPage(ctx, v, request.Page)
+	pages, err := s.Ingest.ReadPages(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	return ReadPage200JSONResponse{DocumentID: request.ID, Version: v.Number, Page: request.Page, Text: text, Reader: reader}, nil
+	read, there := pages[request.Page]
+	if !there {
+		return nil, fmt.Errorf("page: %w", storage.ErrNotFound)
+	}
+	return ReadPage200JSONResponse{DocumentID: request.ID, Version: v.Number, Page: request.Page, Text: read.Text, Reader: read.Reader}, nil
 }
 
 // maxPictureWidth is how wide the picture of a page is at most, in pixels: all of it can be read.
@@ -366,11 +371,20 @@ func (s *Server) PagePicture(ctx context.Context, request PagePictureRequestObje
 	if p.W > maxPictureWidth {
 		p = p.Shrink(maxPictureWidth, max(p.H*maxPictureWidth/p.W, 1))
 	}
+	content, err := encodePNG(p)
+	if err != nil {
+		return nil, err
+	}
+	return PagePicture200ImagePngResponse{Body: bytes.NewReader(content), ContentLength: int64(len(content))}, nil
+}
+
+// encodePNG makes a file of a picture.
+func encodePNG(p page.Picture) ([]byte, error) {
 	var b bytes.Buffer
 	if err := png.Encode(&b, &image.Gray{Pix: p.Pix, Stride: p.W, Rect: image.Rect(0, 0, p.W, p.H)}); err != nil {
-		return nil, fmt.Errorf("encode picture of a page: %w", err)
+		return nil, fmt.Errorf("encode picture: %w", err)
 	}
-	return PagePicture200ImagePngResponse{Body: &b, ContentLength: int64(b.Len())}, nil
+	return b.Bytes(), nil
 }
 
 // version finds a version of a document by its number, the newest if that is 0.

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -9,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
-	"image/png"
 	"maps"
 	"mime"
 	"net/http"
@@ -262,11 +259,11 @@ func evidencePicturesOf(pictures []page.Picture, answer MatchAnswer) (all []evid
 		if side := max(p.W, p.H); side > evidenceSide {
 			p = p.Shrink(max(p.W*evidenceSide/side, 1), max(p.H*evidenceSide/side, 1))
 		}
-		var b bytes.Buffer
-		if err := png.Encode(&b, &image.Gray{Pix: p.Pix, Stride: p.W, Rect: image.Rect(0, 0, p.W, p.H)}); err != nil {
-			return nil, fmt.Errorf("encode picture: %w", err)
+		content, err := encodePNG(p)
+		if err != nil {
+			return nil, err
 		}
-		out := evidence.Picture{Width: p.W, Height: p.H, PNG: b.Bytes()}
+		out := evidence.Picture{Width: p.W, Height: p.H, PNG: content}
 		if len(pictures) > 1 {
 			out.Page = n
 		}
@@ -288,7 +285,9 @@ func (s *Server) evidencePages(ctx context.Context, answer MatchAnswer) ([]evide
 		var readings map[int]PageReading
 		var read error
 		if i < evidenceDocuments {
-			registered, readings, read = s.readVersion(reading, m.Document.ID, m.Document.Version)
+			if registered, read = s.version(reading, m.Document.ID, m.Document.Version); read == nil {
+				readings, read = s.Ingest.ReadPages(reading, registered)
+			}
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
@@ -360,21 +359,6 @@ func pagesWith(m Match) (pages []*pageWith) {
 	}
 	slices.SortStableFunc(pages, func(a, b *pageWith) int { return cmp.Compare(a.Page.Page, b.Page.Page) })
 	return pages
-}
-
-// readVersion reads all pages of a version that the caller may see.
-func (s *Server) readVersion(ctx context.Context, id string, number int) (storage.Version, map[int]PageReading, error) {
-	_, versions, _, err := s.Registry.Document(ctx, scope(ctx), storage.DocumentID(id))
-	if err != nil {
-		return storage.Version{}, nil, err
-	}
-	for _, v := range versions {
-		if v.Number == number {
-			pages, err := s.Ingest.ReadPages(ctx, v)
-			return v, pages, err
-		}
-	}
-	return storage.Version{}, nil, fmt.Errorf("version: %w", storage.ErrNotFound)
 }
 
 // readerOf is what read a page when it was registered; empty if it was not read.

@@ -127,14 +127,12 @@ type Ingest interface {
 	ImportBundle(ctx context.Context, content io.Reader, department, collection, classification string) (run func(tell func(RegistrationItem) error) error, err error)
 	// Read reads a file that is not to be registered.
 	Read(ctx context.Context, content io.Reader, size int64) (Reading, error)
-	// ReadPage reads a page of a registered version again, from its source.
-	// storage.ErrNotFound if there is none to read; storage.ErrConflict if it changed.
-	ReadPage(ctx context.Context, v storage.Version, page int) (text, reader string, err error)
+	// ReadPages reads the pages of a registered version again, from its source, and returns
+	// those that it has text of, by their numbers. storage.ErrNotFound if there is nowhere to
+	// read it from; storage.ErrConflict if it changed.
+	ReadPages(ctx context.Context, v storage.Version) (map[int]PageReading, error)
 	// DrawPage draws a page of a registered version, likewise. [NoPicture] if it cannot be drawn.
 	DrawPage(ctx context.Context, v storage.Version, number int) (page.Picture, error)
-	// ReadPages is ReadPage for all pages that a version has text of, by their numbers: the
-	// file is read once.
-	ReadPages(ctx context.Context, v storage.Version) (map[int]PageReading, error)
 	// StartJob begins a bulk registration, or finds the one that runs already.
 	StartJob(ctx context.Context, r JobRequest) (job storage.Job, started bool, err error)
 	// CancelJob stops a bulk registration and waits until it has.

@@ -111,19 +111,6 @@ func (i *ingestion) Undrawn(ctx context.Context, scope storage.Scope) (int64, er
 	return i.registrar.Undrawn(ctx, scope)
 }
 
-func (i *ingestion) ReadPage(ctx context.Context, v storage.Version, page int) (text, reader string, err error) {
-	reading, err := i.registrar.ReadAgain(ctx, v)
-	if err != nil {
-		return "", "", err
-	}
-	for _, p := range reading.Pages {
-		if p.Number == page {
-			return p.Text, p.Reader, nil
-		}
-	}
-	return "", "", fmt.Errorf("page: %w", storage.ErrNotFound)
-}
-
 func (i *ingestion) DrawPage(ctx context.Context, v storage.Version, number int) (page.Picture, error) {
 	look, err := i.registrar.DrawPage(ctx, v, number)
 	if err == nil && look.Reason != "" {
