@@ -170,6 +170,31 @@ func (s *server) cliWith(in io.Reader, args ...string) result {
 	return result{code, out.String(), errOut.String()}
 }
 
+// ask posts JSON to the server, and returns the status and the answer.
+func (s *server) ask(path string, what any) (int, string) {
+	s.t.Helper()
+	body, err := json.Marshal(what)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request, err := http.NewRequest(http.MethodPost, s.url+path, bytes.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+s.key)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return response.StatusCode, string(content)
+}
+
 // registerOne uploads a file without patience; false if the server is gone.
 func (s *server) registerOne(path string) (id string, ok bool) {
 	s.t.Helper()
@@ -209,26 +234,11 @@ func (s *server) match(text string) (answer struct {
 	}
 }) {
 	s.t.Helper()
-	body, err := json.Marshal(map[string]string{"text": text})
-	if err != nil {
-		s.t.Fatal(err)
+	status, content := s.ask("/v1/match?suppressed=true", map[string]string{"text": text})
+	if status != http.StatusOK {
+		s.t.Fatalf("match: %d: %s", status, content)
 	}
-	request, err := http.NewRequest(http.MethodPost, s.url+"/v1/match?suppressed=true", bytes.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	request.Header.Set("Authorization", "Bearer "+s.key)
-	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		content, _ := io.ReadAll(response.Body)
-		s.t.Fatalf("match: %s: %s", response.Status, content)
-	}
-	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+	if err := json.Unmarshal([]byte(content), &answer); err != nil {
 		s.t.Fatal(err)
 	}
 	return answer

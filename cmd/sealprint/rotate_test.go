@@ -102,26 +102,7 @@ func firstPage(t *testing.T, content []byte) (drawn string) {
 // post takes a post in, and returns the answer and its status.
 func (s *server) post(id, text string) (int, string) {
 	s.t.Helper()
-	body, err := json.Marshal(map[string]string{"id": id, "text": text})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	request, err := http.NewRequest(http.MethodPost, s.url+"/v1/posts", bytes.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	request.Header.Set("Authorization", "Bearer "+s.key)
-	request.Header.Set("Content-Type", "application/json")
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer response.Body.Close()
-	content, err := io.ReadAll(response.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return response.StatusCode, string(content)
+	return s.ask("/v1/posts", map[string]string{"id": id, "text": text})
 }
 
 // offline runs a command line that needs no server.
