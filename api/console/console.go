@@ -20,10 +20,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/sealprint/sealprint/api/client"
@@ -46,7 +49,7 @@ type Console struct {
 	direct    *http.Client // to the API
 	sessions  *sessions
 	shelf     *shelf
-	pages     map[string]*page
+	pages     map[string]*template.Template
 	protected http.Handler
 }
 
@@ -191,11 +194,18 @@ func (c *Console) signedIn(h handler) http.HandlerFunc {
 // identify asks who the visitor is.
 func (v *visit) identify() (err error) {
 	credential, _ := v.sessions.credentials(v.session)
-	if v.api, err = client.New("http://console", credential, client.WithHTTPClient(v.direct)); err != nil {
-		return err
-	}
-	v.caller, err = v.api.Whoami(v.ctx())
+	v.api, v.caller, err = v.as(credential)
 	return err
+}
+
+// as asks who a credential is of, and is the way to the API with it.
+func (v *visit) as(credential string) (*client.Client, *client.Caller, error) {
+	api, err := client.New("http://console", credential, client.WithHTTPClient(v.direct))
+	if err != nil {
+		return nil, nil, err
+	}
+	caller, err := api.Whoami(v.ctx())
+	return api, caller, err
 }
 
 func (v *visit) askToSignIn() error {
@@ -227,13 +237,8 @@ func (v *visit) May(roles ...client.Role) bool {
 		return false
 	}
 	for _, g := range v.caller.Grants {
-		if g.Role == client.Admin {
+		if g.Role == client.Admin || slices.Contains(roles, g.Role) {
 			return true
-		}
-		for _, r := range roles {
-			if g.Role == r {
-				return true
-			}
 		}
 	}
 	return false
@@ -295,13 +300,9 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return &http.Response{
 		Status: http.StatusText(w.status), StatusCode: w.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: w.header, Body: readCloser{bytes.NewReader(w.body.Bytes())}, ContentLength: int64(w.body.Len()), Request: r,
+		Header: w.header, Body: io.NopCloser(&w.body), ContentLength: int64(w.body.Len()), Request: r,
 	}, nil
 }
-
-type readCloser struct{ *bytes.Reader }
-
-func (readCloser) Close() error { return nil }
 
 // answer is what the API answers, in memory: a page of a list, of a document, a picture.
 type answer struct {

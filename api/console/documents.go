@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,8 +15,6 @@ import (
 
 	"github.com/sealprint/sealprint/api/client"
 )
-
-func keysOf[K comparable, V any](m map[K]V) iter.Seq[K] { return maps.Keys(m) }
 
 // statuses are those of documents, the best first.
 var statuses = []client.Status{"ok", "partial", "encrypted", "no_text", "needs_ocr", "unsupported", "damaged", "limit", "not_fetched"}
@@ -108,7 +104,6 @@ type documentData struct {
 	Alerts   []client.Alert
 	Today    string
 	Readable bool
-	Drawable bool
 }
 
 // unreadPages are pages that nothing was read of, for one reason.
@@ -122,7 +117,6 @@ func documentPage(v *visit) error {
 	d := documentData{DocumentDetail: document, Today: time.Now().UTC().Format("2006-01-02"), Readable: v.May(client.Analyst)}
 	if n := len(document.Versions); n > 0 {
 		newest := &document.Versions[n-1]
-		d.Drawable = drawable(newest.MediaType)
 		var pages []int
 		for _, p := range newest.Pages {
 			if p.NeedsOcr {
@@ -182,12 +176,12 @@ func ranges(numbers []int) string {
 
 // pageData is one page of a document.
 type pageData struct {
-	ID, Title        string
-	Number, Of       int
-	Sheet            sheet
-	Previous, Next   string
-	Version, Newest  int
-	Drawable, Reader bool
+	ID, Title       string
+	Number, Of      int
+	Sheet           sheet
+	Previous, Next  string
+	Version, Newest int
+	Drawable        bool
 }
 
 func readPage(v *visit) error {
@@ -223,9 +217,14 @@ func readPage(v *visit) error {
 	}
 	v.readSheet(&d.Sheet, document.ID, d.Version, nil)
 	if d.Drawable && v.r.URL.Query().Get("picture") != "" {
-		d.Sheet.Picture = fmt.Sprintf("/documents/%s/pictures/%d?version=%d", url.PathEscape(id), number, d.Version)
+		d.Sheet.Picture = pictureOf(id, number, d.Version)
 	}
 	return v.show(http.StatusOK, "page", document.Title, d)
+}
+
+// pictureOf is the address of a picture of a page.
+func pictureOf(document string, page, version int) string {
+	return fmt.Sprintf("/documents/%s/pictures/%d?version=%d", url.PathEscape(document), page, version)
 }
 
 // pagePicture shows a page of a document as it looks.

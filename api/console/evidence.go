@@ -156,11 +156,10 @@ type box struct {
 func (b box) Color() int { return segment{Number: b.Number}.Color() }
 
 // Percent are places in a box of a hundred by a hundred.
-func (b box) Left() float64  { return b.X * 100 }
-func (b box) Top() float64   { return b.Y * 100 }
-func (b box) Wide() float64  { return b.Width * 100 }
-func (b box) High() float64  { return b.Height * 100 }
-func (b box) Right() float64 { return (b.X + b.Width) * 100 }
+func (b box) Left() float64 { return b.X * 100 }
+func (b box) Top() float64  { return b.Y * 100 }
+func (b box) Wide() float64 { return b.Width * 100 }
+func (b box) High() float64 { return b.Height * 100 }
 
 // stripe is a passage in a map of a text: from and to, in thousandths of it.
 type stripe struct {
@@ -170,7 +169,7 @@ type stripe struct {
 // Color is as that of a segment.
 func (s stripe) Color() int { return segment{Number: s.Number}.Color() }
 
-// stripes maps passages of a text, or of the pages of one, where all pages count alike.
+// stripeOf maps a passage, from and to in shares of the whole.
 func stripeOf(number int, from, to float64) stripe {
 	s := stripe{Number: number, From: int(1000 * min(max(from, 0), 1))}
 	s.Length = max(int(1000*min(max(to, 0), 1))-s.From, 4) // or nobody would see it

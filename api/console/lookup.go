@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -178,15 +178,12 @@ func (v *visit) send(mediaType string, content []byte) error {
 // resultData is what a look-up found: the verdict, all matches, and the evidence of one.
 type resultData struct {
 	ID, Name   string
-	Picture    bool
 	About      string
 	Answer     *client.MatchAnswer
-	Alerts     int
 	Choices    []choice
 	Weak       []choice // below the threshold
 	WeakChosen bool
 	Chosen     *client.Match
-	Number     int // of the chosen one, from 0
 	Evidence   *evidence
 	Ignored    []ignored
 	Disguised  []disguise
@@ -219,16 +216,13 @@ func lookUpResult(v *visit) error {
 	if l == nil {
 		return v.show(http.StatusGone, "result", v.T("Look up"), resultData{Gone: true})
 	}
-	d := resultData{ID: l.id, Name: l.title(), Picture: l.picture != "", About: l.about, Answer: l.answer}
+	d := resultData{ID: l.id, Name: l.title(), About: l.about, Answer: l.answer}
 	chosen, err := strconv.Atoi(cmp.Or(v.r.URL.Query().Get("match"), "0"))
 	if err != nil || chosen < 0 || chosen >= len(l.answer.Matches) {
 		chosen = 0
 	}
 	for i := range l.answer.Matches {
 		m := &l.answer.Matches[i]
-		if m.Disposition == "alert" {
-			d.Alerts++
-		}
 		c := choice{m, i, "/look-ups/" + l.id + "?match=" + strconv.Itoa(i), i == chosen}
 		if m.Disposition == "below_threshold" {
 			d.Weak, d.WeakChosen = append(d.Weak, c), d.WeakChosen || c.Chosen
@@ -237,7 +231,7 @@ func lookUpResult(v *visit) error {
 		}
 	}
 	if len(l.answer.Matches) > 0 {
-		d.Chosen, d.Number = &l.answer.Matches[chosen], chosen
+		d.Chosen = &l.answer.Matches[chosen]
 		if d.Evidence, err = v.evidence(l, d.Chosen); err != nil {
 			return err
 		}
@@ -298,7 +292,7 @@ func (v *visit) evidence(l *lookedUp, m *client.Match) (*evidence, error) {
 	for i, p := range m.Passages {
 		pages[p.Document.Page] = append(pages[p.Document.Page], i)
 	}
-	numbers := slices.Sorted(keysOf(pages))
+	numbers := slices.Sorted(maps.Keys(pages))
 	first, err := strconv.Atoi(cmp.Or(v.r.URL.Query().Get("from"), "1"))
 	if err != nil || first < 1 || first > len(numbers) {
 		first = 1
@@ -367,9 +361,8 @@ func (v *visit) evidence(l *lookedUp, m *client.Match) (*evidence, error) {
 				s.Boxes = append(s.Boxes, b)
 			}
 		}
-		address := fmt.Sprintf("/documents/%s/pictures/%d?version=%d", url.PathEscape(m.Document.ID), number, m.Document.Version)
 		if drawn && (len(s.Boxes) > 0 || l.picture != "") {
-			s.Picture = address
+			s.Picture = pictureOf(m.Document.ID, number, m.Document.Version)
 		}
 		text := v.readPage(&s, m.Document.ID, m.Document.Version)
 		for k := range marks {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -75,7 +76,7 @@ func toProvider(v *visit) error {
 		return err
 	}
 	state, nonce, verifier := rand.Text(), rand.Text(), oauth2.GenerateVerifier()
-	v.setCookie(loginCookie, strings.Join([]string{state, nonce, verifier, escaped(localPath(v.r.URL.Query().Get("to")))}, "|"), int(loginFor/time.Second))
+	v.setCookie(loginCookie, strings.Join([]string{state, nonce, verifier, url.QueryEscape(localPath(v.r.URL.Query().Get("to")))}, "|"), int(loginFor/time.Second))
 	http.Redirect(v.w, v.r, config.AuthCodeURL(state, oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("nonce", nonce)), http.StatusSeeOther)
 	return nil
 }
@@ -86,20 +87,17 @@ func fromProvider(v *visit) error {
 		return errNotFound
 	}
 	query := v.r.URL.Query()
-	refuse := func(why string) error {
-		return v.show(http.StatusUnauthorized, "sign-in", v.T("Sign in"), signInData{To: "/", Provider: true, Wrong: why})
-	}
 	cookie, err := v.r.Cookie(loginCookie)
 	if err != nil {
-		return refuse(v.T("That took too long. Please sign in again."))
+		return v.refuse("/", v.T("That took too long. Please sign in again."))
 	}
 	v.setCookie(loginCookie, "", -1)
 	kept := strings.Split(cookie.Value, "|")
 	if len(kept) != 4 || subtle.ConstantTimeCompare([]byte(kept[0]), []byte(query.Get("state"))) != 1 {
-		return refuse(v.T("That took too long. Please sign in again."))
+		return v.refuse("/", v.T("That took too long. Please sign in again."))
 	}
 	if query.Get("error") != "" {
-		return refuse(v.T("The identity provider refused."))
+		return v.refuse("/", v.T("The identity provider refused."))
 	}
 	config, err := v.Provider.config(v.ctx())
 	if err != nil {
@@ -110,18 +108,22 @@ func fromProvider(v *visit) error {
 	if err != nil {
 		var answered *oauth2.RetrieveError
 		if errors.As(err, &answered) {
-			return refuse(v.T("The identity provider refused."))
+			return v.refuse("/", v.T("The identity provider refused."))
 		}
 		return fmt.Errorf("%w: exchange code at the identity provider: %w", client.ErrUnavailable, err)
 	}
 	id, ok := token.Extra("id_token").(string)
 	if !ok {
-		return refuse(v.T("The identity provider refused."))
+		return v.refuse("/", v.T("The identity provider refused."))
 	}
 	if subtle.ConstantTimeCompare([]byte(nonceOf(id)), []byte(kept[1])) != 1 {
-		return refuse(v.T("The identity provider refused."))
+		return v.refuse("/", v.T("The identity provider refused."))
 	}
-	return v.admit(id, token.RefreshToken, cmp.Or(localPath(unescaped(kept[3])), "/"), refuse)
+	to, err := url.QueryUnescape(kept[3])
+	if err != nil {
+		to = "/"
+	}
+	return v.admit(id, token.RefreshToken, localPath(to))
 }
 
 // errNoRenewal is the error for a session that the provider does not go on with.

@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -86,7 +87,6 @@ type alertData struct {
 	OfPages   int
 	Exclusion string // until when one would be made
 	Removable bool
-	Others    []client.Alert // about the same document
 }
 
 // postRow is a post in which the document was seen.
@@ -150,7 +150,7 @@ func (v *visit) regions(d *alertData) error {
 			}
 		}
 	}
-	numbers := slices.Sorted(keysOf(marks))
+	numbers := slices.Sorted(maps.Keys(marks))
 	for n := range boxes {
 		if !slices.Contains(numbers, n) {
 			numbers = append(numbers, n)
@@ -175,7 +175,7 @@ func (v *visit) regions(d *alertData) error {
 	for _, n := range numbers[d.From-1 : d.To] {
 		s := sheet{Page: n, Boxes: boxes[n]}
 		if len(s.Boxes) > 0 {
-			s.Picture = fmt.Sprintf("/documents/%s/pictures/%d?version=%d", d.Document.ID, n, d.Document.Version)
+			s.Picture = pictureOf(d.Document.ID, n, d.Document.Version)
 		}
 		v.readSheet(&s, d.Document.ID, d.Document.Version, marks[n])
 		d.Sheets = append(d.Sheets, s)

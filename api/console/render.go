@@ -21,11 +21,9 @@ import (
 //go:embed all:templates static
 var files embed.FS
 
-// page is the template of one page, within the layout of all of them.
-type page struct{ *template.Template }
-
-// parsePages reads the templates: what begins with "_" is part of all pages.
-func parsePages() (map[string]*page, error) {
+// parsePages reads the templates of the pages, each within the layout of all of them: what begins
+// with "_" is part of all pages.
+func parsePages() (map[string]*template.Template, error) {
 	shared, err := template.New("").Funcs(functions).ParseFS(files, "templates/_*.html")
 	if err != nil {
 		return nil, err
@@ -34,7 +32,7 @@ func parsePages() (map[string]*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages := map[string]*page{}
+	pages := map[string]*template.Template{}
 	for _, name := range names {
 		own, err := shared.Clone()
 		if err != nil {
@@ -43,14 +41,13 @@ func parsePages() (map[string]*page, error) {
 		if own, err = own.ParseFS(files, name); err != nil {
 			return nil, err
 		}
-		pages[strings.TrimSuffix(path.Base(name), ".html")] = &page{own}
+		pages[strings.TrimSuffix(path.Base(name), ".html")] = own
 	}
 	return pages, nil
 }
 
 // functions are those that do not depend on the language.
 var functions = template.FuncMap{
-	"inc":     func(n int) int { return n + 1 },
 	"dict":    dict,
 	"isodate": func(t time.Time) string { return t.UTC().Format("2006-01-02") },
 	"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
@@ -276,14 +273,4 @@ func (v *visit) redirectAfter(err error, path string) error {
 		return err
 	}
 	return v.goTo(path)
-}
-
-func escaped(s string) string { return url.QueryEscape(s) }
-
-func unescaped(s string) string {
-	u, err := url.QueryUnescape(s)
-	if err != nil {
-		return ""
-	}
-	return u
 }

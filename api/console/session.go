@@ -1,8 +1,9 @@
 package console
 
 import (
-	"cmp"
 	"crypto/rand"
+	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -78,7 +79,7 @@ func (s *sessions) begin(credential, refresh string) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.all) >= maxSessions {
-		oldest := slices.MinFunc(values(s.all), func(a, b *session) int { return cmp.Compare(a.used.UnixNano(), b.used.UnixNano()) })
+		oldest := slices.MinFunc(slices.Collect(maps.Values(s.all)), func(a, b *session) int { return a.used.Compare(b.used) })
 		delete(s.all, oldest.id)
 	}
 	now := s.now()
@@ -91,14 +92,6 @@ func (s *sessions) end(ended *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, ended.id)
-}
-
-func values[K comparable, V any](m map[K]V) []V {
-	all := make([]V, 0, len(m))
-	for _, v := range m {
-		all = append(all, v)
-	}
-	return all
 }
 
 // setCookie sets a cookie that scripts do not see and other sites do not send; links from mails
@@ -135,26 +128,24 @@ func signIn(v *visit) error {
 	}
 	to := localPath(v.r.PostForm.Get("to"))
 	key := strings.TrimSpace(v.r.PostForm.Get("key"))
-	refuse := func(why string) error {
-		return v.show(http.StatusUnauthorized, "sign-in", v.T("Sign in"), signInData{To: to, Provider: v.Provider != nil, Wrong: why})
-	}
 	if key == "" {
-		return refuse(v.T("Please enter a key."))
+		return v.refuse(to, v.T("Please enter a key."))
 	}
-	return v.admit(key, "", to, refuse)
+	return v.admit(key, "", to)
+}
+
+// refuse asks to sign in once more, and says why.
+func (v *visit) refuse(to, why string) error {
+	return v.show(http.StatusUnauthorized, "sign-in", v.T("Sign in"), signInData{To: to, Provider: v.Provider != nil, Wrong: why})
 }
 
 // admit begins a session for a credential that is valid.
-func (v *visit) admit(credential, refresh, to string, refuse func(why string) error) error {
-	api, err := client.New("http://console", credential, client.WithHTTPClient(v.direct))
-	if err != nil {
-		return err
+func (v *visit) admit(credential, refresh, to string) error {
+	_, _, err := v.as(credential)
+	if errors.Is(err, client.ErrUnauthenticated) || errors.Is(err, client.ErrForbidden) {
+		return v.refuse(to, v.T("This is not valid, or not any more."))
 	}
-	if _, err := api.Whoami(v.ctx()); err != nil {
-		problem, ok := err.(*client.ProblemError)
-		if ok && (problem.Status == http.StatusUnauthorized || problem.Status == http.StatusForbidden) {
-			return refuse(v.T("This is not valid, or not any more."))
-		}
+	if err != nil {
 		return err
 	}
 	if before := v.sessions.of(v.r); before != nil {
