@@ -157,11 +157,15 @@ const (
 	// with a number was put over the scan.
 	MinScanLayer = 200
 
-	// RenderTime bounds the drawing of one page, which takes a tenth of a second, and
-	// OCRTime its recognition, which takes one or two. Both together are what a page
-	// may add to ReaderTime.
-	RenderTime = 5 * time.Second
-	OCRTime    = 10 * time.Second
+	// RenderCPU bounds the processor time in which one page is drawn, which takes a tenth
+	// of a second, and OCRCPU that in which it is recognized, which takes one or two.
+	// RenderTime and OCRTime bound the wall-clock time, which is longer on a machine that
+	// has more to do: what a page gives does not depend on that. Both together are what a
+	// page may add to ReaderTime.
+	RenderCPU  = 5 * time.Second
+	RenderTime = 15 * time.Second
+	OCRCPU     = 10 * time.Second
+	OCRTime    = 40 * time.Second
 
 	// MaxDrawFailures is how many pages of a file may end the process that draws them
 	// before the rest is left alone.

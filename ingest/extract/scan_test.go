@@ -261,7 +261,7 @@ func script(t *testing.T, commands string) *tesseract {
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+commands), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return &tesseract{path: path, version: "5", places: make(chan struct{}, 1), time: time.Second}
+	return &tesseract{path: path, version: "5", places: make(chan struct{}, 1), cpu: ingest.OCRCPU, wall: ingest.OCRTime}
 }
 
 // TestRecognitionEnds: whatever the program does, the page has a reason.
@@ -273,13 +273,18 @@ func TestRecognitionEnds(t *testing.T) {
 		reason         string
 	}{
 		{"sleeps", "sleep 60", "limit", "recognition took over 1s"},
-		{"loops", "while :; do :; done", "limit", "recognition took over 1s"},
+		{"loops", "while :; do :; done", "limit", "recognition took over 1s of processor time"},
 		{"starts another that sleeps", "sleep 60 & wait", "limit", "recognition took over 1s"},
 		{"floods", "yes", "limit", "recognition gave over 4 MB"},
 		{"fails", "echo the text of the page >&2; exit 3", "damaged", "recognition failed: exit status 3"},
 	} {
 		begin := time.Now()
-		_, end, err := script(t, test.commands).recognize(t.Context(), g)
+		r := script(t, test.commands)
+		r.cpu = time.Second
+		if r.wall = time.Second; test.name == "loops" {
+			r.wall = ingest.OCRTime
+		}
+		_, end, err := r.recognize(t.Context(), g)
 		if err != nil || end == nil || end.Status != test.status || end.Reason != test.reason {
 			t.Errorf("%s: %v, %v", test.name, end, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"regexp"
@@ -29,7 +30,8 @@ type tesseract struct {
 	version string
 	data    string        // folder of its language data, if the environment names one
 	places  chan struct{} // to run in
-	time    time.Duration
+	cpu     time.Duration // for one picture
+	wall    time.Duration
 }
 
 // languages are what pages are written in here. The data of both has to be there.
@@ -41,7 +43,7 @@ func newTesseract(workers int) (t *tesseract, missing string) {
 	if err != nil {
 		return nil, "Tesseract is not installed"
 	}
-	t = &tesseract{path: path, data: os.Getenv("TESSDATA_PREFIX"), places: make(chan struct{}, workers), time: ingest.OCRTime}
+	t = &tesseract{path: path, data: os.Getenv("TESSDATA_PREFIX"), places: make(chan struct{}, workers), cpu: ingest.OCRCPU, wall: ingest.OCRTime}
 	ctx, cancel := context.WithTimeout(context.Background(), ingest.OCRTime)
 	defer cancel()
 	version, err := t.command(ctx, "--version").CombinedOutput()
@@ -89,11 +91,12 @@ type recognition struct {
 // With a failure comes what was read before it, if anything was.
 func (t *tesseract) recognize(ctx context.Context, g gray) (recognition, *Failure, error) {
 	// One time for all attempts.
-	limited, cancel := context.WithTimeout(ctx, t.time)
+	limited, cancel := context.WithTimeout(ctx, t.wall)
 	defer cancel()
-	r, end, err := t.readBoth(limited, g)
+	left := t.cpu
+	r, end, err := t.readBoth(limited, g, &left)
 	if err == nil && end == nil && r.Confidence < unsure {
-		turned, end, err := t.readBoth(limited, half(g))
+		turned, end, err := t.readBoth(limited, half(g), &left)
 		if err == nil && end == nil && turned.Confidence > r.Confidence+10 {
 			r, r.turned = turned, true
 		}
@@ -118,22 +121,22 @@ const (
 // readBoth reads English, and Urdu where that leaves lines unsure. Each language is
 // read better and faster alone than both are together. Of lines read twice the surer
 // is kept: a letterhead in English stands above many a page in Urdu.
-func (t *tesseract) readBoth(ctx context.Context, g gray) (recognition, *Failure, error) {
-	english, end, err := t.read(ctx, g, "eng")
+func (t *tesseract) readBoth(ctx context.Context, g gray, left *time.Duration) (recognition, *Failure, error) {
+	english, end, err := t.read(ctx, g, "eng", left)
 	if err != nil || end != nil {
 		return recognition{}, end, err
 	}
 	r := t.recognition(english, nil, confidence(english))
-	left := 0
+	other := 0
 	for _, l := range english {
 		if l.confidence() < unsure {
-			left += len(l.words)
+			other += len(l.words)
 		}
 	}
-	if left < otherWords {
+	if other < otherWords {
 		return r, nil, nil
 	}
-	urdu, end, err := t.read(ctx, g, "urd")
+	urdu, end, err := t.read(ctx, g, "urd", left)
 	if err != nil || end != nil {
 		return r, end, err
 	}
@@ -194,8 +197,8 @@ func confidence(lines []textLine) float64 {
 	return sum / float64(max(words, 1))
 }
 
-// read reads a picture in one language.
-func (t *tesseract) read(ctx context.Context, g gray, language string) (lines []textLine, end *Failure, err error) {
+// read reads a picture in one language, and takes the processor time off what is left.
+func (t *tesseract) read(ctx context.Context, g gray, language string, left *time.Duration) (lines []textLine, end *Failure, err error) {
 	cmd := t.command(ctx, "stdin", "stdout", "-l", language, "--psm", "3", "--dpi", strconv.Itoa(ingest.OCRResolution), "tsv")
 	cmd.Stdin = io.MultiReader(strings.NewReader(fmt.Sprintf("P5\n%d %d\n255\n", g.W, g.H)), bytes.NewReader(g.Pix))
 	out := &bounded{most: ingest.MaxOCRBytes}
@@ -204,21 +207,24 @@ func (t *tesseract) read(ctx context.Context, g gray, language string) (lines []
 		return nil, nil, fmt.Errorf("start recognition: %w", err)
 	}
 	limitErr := limitProcess(cmd.Process.Pid, map[int]uint64{
-		unix.RLIMIT_AS: ingest.OCRMemory, unix.RLIMIT_CPU: uint64(t.time.Seconds()) + 1, unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0,
+		unix.RLIMIT_AS: ingest.OCRMemory, unix.RLIMIT_CPU: uint64(math.Ceil(max(*left, time.Second).Seconds())), unix.RLIMIT_FSIZE: 0, unix.RLIMIT_CORE: 0,
 		unix.RLIMIT_NOFILE: ingest.MaxDescriptors,
 	})
 	if limitErr != nil {
 		_ = cmd.Cancel()
 	}
 	err = cmd.Wait()
+	*left -= cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	var exit *exec.ExitError
 	switch {
 	case limitErr != nil:
 		return nil, nil, limitErr
 	case errors.Is(ctx.Err(), context.Canceled):
 		return nil, nil, ctx.Err()
-	case ctx.Err() != nil || errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGXCPU:
-		return nil, failf(ingest.StatusLimit, "recognition took over %gs", t.time.Seconds()), nil
+	case ctx.Err() != nil:
+		return nil, failf(ingest.StatusLimit, "recognition took over %gs", t.wall.Seconds()), nil
+	case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() && *left <= 0:
+		return nil, failf(ingest.StatusLimit, "recognition took over %gs of processor time", t.cpu.Seconds()), nil
 	case out.over:
 		return nil, failf(ingest.StatusLimit, "recognition gave over %d MB", ingest.MaxOCRBytes>>20), nil
 	case errors.As(err, &exit):

@@ -224,7 +224,7 @@ func serve(socket io.Writer, readers []Reader, req request) error {
 		},
 		show: func(d drawn) error {
 			// Each picture has the time of its own.
-			return errors.Join(send(imageFrame(d)), limitCPU(uint32(ingest.RenderTime.Seconds())))
+			return errors.Join(send(imageFrame(d)), limitCPU(uint32(ingest.RenderCPU.Seconds())))
 		},
 	}
 	end := out.read(f, mediaType)
