@@ -8,6 +8,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -196,6 +197,8 @@ type Config struct {
 	// Console makes the pages that people see, of all that this server answers; nil: there are
 	// none.
 	Console func(api http.Handler) (http.Handler, error)
+	// Processors is how many pictures are looked up at a time; zero: as many as run at a time.
+	Processors int
 	// Version of the program, as reports name it.
 	Version string
 	Log     *slog.Logger
@@ -232,7 +235,7 @@ func NewServer(c Config) (*Server, error) {
 		return nil, fmt.Errorf("read openapi.yaml: %w", err)
 	}
 	s := &Server{Config: c, spec: spec, callers: auth.Callers{Keys: c.Registry, Tokens: c.Tokens},
-		texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
+		texts: semaphore.NewWeighted(maxTextInFlight), looks: semaphore.NewWeighted(int64(cmp.Or(c.Processors, runtime.GOMAXPROCS(0)))),
 		examining: semaphore.NewWeighted(atATime()), feeding: semaphore.NewWeighted(atATime()), postKey: postKey(c.Key), versionKey: c.Key.Derive("version of the index", 32)}
 	if c.Previous != nil {
 		s.previousPostKey = postKey(c.Previous)

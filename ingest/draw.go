@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -71,9 +70,9 @@ func (s spooled) close() {
 	}
 }
 
-func newDrawer() *drawer {
+func newDrawer(atATime int) *drawer {
 	return &drawer{
-		room: semaphore.NewWeighted(MaxKeptBytes), wake: make(chan struct{}, 1), slot: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		room: semaphore.NewWeighted(MaxKeptBytes), wake: make(chan struct{}, 1), slot: make(chan struct{}, atATime),
 		coming: map[storage.Ordinal]bool{}, kept: map[storage.Ordinal]kept{}, busy: map[storage.Ordinal]bool{}, later: map[storage.Ordinal]time.Time{},
 	}
 }

@@ -18,6 +18,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -28,6 +29,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -136,6 +138,8 @@ type Config struct {
 	// is met, and kept under the current key.
 	Previous *fingerprint.Key
 	Rotation storage.Rotation
+	// Processors is how many files are drawn at a time; zero: as many as run at a time.
+	Processors int
 	// Told is called with the sheets of documents when they are registered; it must not wait.
 	// It may be nil.
 	Told func(sheets []storage.Sheet)
@@ -146,7 +150,7 @@ type Config struct {
 func NewRegistrar(ctx context.Context, c Config) (*Registrar, error) {
 	r := &Registrar{
 		index: c.Index, pages: c.Pages, registry: c.Registry, Fingerprinter: NewFingerprinter(c.Key, c.Extractor), archive: c.Archive, places: c.Places,
-		drawer: newDrawer(), told: c.Told, rotation: c.Rotation,
+		drawer: newDrawer(cmp.Or(c.Processors, runtime.GOMAXPROCS(0))), told: c.Told, rotation: c.Rotation,
 		outage:      maxOutage,
 		revisionKey: c.Key.Derive("revision hash", sha256.Size),
 		budget:      semaphore.NewWeighted(MaxInFlightBytes),

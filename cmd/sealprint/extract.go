@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"text/tabwriter"
 
@@ -43,7 +42,7 @@ recognition was, of 100); and by which reader it was read.`,
 			if !info.Mode().IsRegular() {
 				return usageError{fmt.Errorf("%s is no file", args[0])}
 			}
-			pool := extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: runtime.GOMAXPROCS(0)})
+			pool := extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: processors})
 			defer pool.Close()
 			if _, missing := pool.OCR(); missing != "" {
 				fmt.Fprintf(c.err, "Pages that are pictures are not recognized: %s\n", missing)

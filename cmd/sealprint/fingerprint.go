@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -38,7 +37,7 @@ It needs a copy of the server's secret.key, and the programs that read scans and
 			if err != nil {
 				return err
 			}
-			pool := extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: runtime.GOMAXPROCS(0)})
+			pool := extract.NewPool(extract.Options{Cache: extract.UserCache(), Workers: processors})
 			defer pool.Close()
 			if _, missing := pool.OCR(); missing != "" {
 				fmt.Fprintf(c.err, "Pages that are pictures are not recognized: %s\n", missing)
@@ -95,7 +94,7 @@ func fingerprintAll(ctx context.Context, sources []string, key *fingerprint.Key,
 		return err
 	}
 	b := &bundling{maker: ingest.NewFingerprinter(key, pool), w: w, report: report}
-	if err := eachFile(ctx, sources, runtime.GOMAXPROCS(0), report, b.add); err != nil {
+	if err := eachFile(ctx, sources, processors, report, b.add); err != nil {
 		return err
 	}
 	if err := errors.Join(w.Close(), file.Sync()); err != nil {

@@ -102,13 +102,37 @@ func (ix *Index) makeRoom() error {
 // full reports whether the memtable has reached its budget. Deletes take room
 // in the log only, and a log should not grow for ever either.
 func (ix *Index) full() bool {
-	size := int64(0)
+	return max(ix.memtable(), ix.log.durable) >= ix.options.MemoryBudget
+}
+
+// memtable is how many bytes the runs in memory are.
+func (ix *Index) memtable() (size int64) {
 	for _, p := range ix.view.Load().parts {
 		if p.log == ix.log.number {
 			size += int64(len(p.data))
 		}
 	}
-	return max(size, ix.log.durable) >= ix.options.MemoryBudget
+	return size
+}
+
+// A memtable that has a part of its budget, one in quietShare, is flushed once nothing has
+// come for some time: a look-up asks each of its runs, which may be a dozen, and the next
+// start has the log to read. What is smaller is not worth a segment.
+const (
+	quiet      = 2 * time.Second
+	quietShare = 16
+)
+
+// flushQuiet has such a memtable flushed.
+func (ix *Index) flushQuiet() {
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if ix.closed || ix.failed != nil || ix.log == nil || ix.frozen != 0 || ix.memtable() < ix.options.MemoryBudget/quietShare {
+		return
+	}
+	if err := ix.rotate(); err != nil { // whoever appends next goes on with the log that there is
+		ix.options.Events(Event{Kind: Failed, File: fileName(ix.lastNumber, logSuffix), Err: err})
+	}
 }
 
 // directShare is the part of the memory budget, one in so many, from which on an
@@ -221,6 +245,7 @@ func (ix *Index) commit(group []*change) error {
 		return err
 	}
 	ix.publish(settle(staged, ix.log.number, ix.params))
+	ix.quiet.Reset(quiet)
 	return nil
 }
 

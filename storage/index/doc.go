@@ -6,9 +6,10 @@
 // Everything that the index knows stands in sorted runs. An Append sorts its
 // sheets into a run in memory, writes them to the log, and publishes the run;
 // the runs in memory are the memtable. When the memtable has reached its budget
-// it is merged into a run on disk, a segment, and its log goes. Eight segments
-// of about the same size are merged into one of the next size. A run in memory
-// and a segment have the same format and the same code.
+// it is merged into a run on disk, a segment, and its log goes; unless it is small,
+// so it does once nothing has come for a while. Eight segments of about the same
+// size are merged into one of the next size. A run in memory and a segment have the
+// same format and the same code.
 //
 // Runs never change. A look-up takes the current view, the list of runs at one
 // moment, and asks each of them; writers put together the next view and swap it

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/storage"
@@ -73,6 +74,7 @@ type Index struct {
 	merging  sync.Mutex // held while segments on disk are merged
 	flusher  *worker
 	merger   *worker
+	quiet    *time.Timer // runs out when nothing is appended
 	finished sync.WaitGroup
 	lifetime context.Context // ends with Close
 	end      context.CancelFunc
@@ -126,6 +128,7 @@ func openOn(d disk, params fingerprint.Params, options Options) (*Index, error) 
 	ix.lifetime, ix.end = context.WithCancel(context.Background())
 	ix.merger = ix.start(ix.lifetime, ix.mergeTier) // first: the flusher wakes it
 	ix.flusher = ix.start(ix.lifetime, ix.flush)
+	ix.quiet = time.AfterFunc(quiet, ix.flushQuiet)
 	ix.finished.Go(func() { ix.scrub(ix.lifetime) })
 	return ix, nil
 }
@@ -527,6 +530,7 @@ func (ix *Index) Close() error {
 		return fmt.Errorf("close index: %w", storage.ErrClosed)
 	}
 	ix.closed = true
+	ix.quiet.Stop()
 	ix.cond.Broadcast()
 	ix.mu.Unlock()
 

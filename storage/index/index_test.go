@@ -2,6 +2,7 @@ package index
 
 import (
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -84,6 +85,53 @@ func TestGroupCommit(t *testing.T) {
 		t.Errorf("%d postings are visible, want %d", got, 2+waiting)
 	}
 	ix.log.file = slow.file
+}
+
+// TestQuiet: what was appended becomes one segment when no more comes, unless it is little.
+func TestQuiet(t *testing.T) {
+	t.Parallel()
+	const sheets = 40
+	ix, small := open(t, t.TempDir(), Options{MemoryBudget: 64 << 10}), open(t, t.TempDir(), Options{MemoryBudget: 64 << 10})
+	mustAppend(t, small, sheetOf(1, 7))
+	for o := range storage.Ordinal(sheets) {
+		hashes := []fingerprint.Hash{7}
+		for i := range fingerprint.Hash(100) {
+			hashes = append(hashes, 1000*fingerprint.Hash(o+1)+i)
+		}
+		mustAppend(t, ix, sheetOf(o, hashes...))
+	}
+	state := func(ix *Index) (runs, segments int, answer *storage.Answer) {
+		t.Helper()
+		v, err := ix.acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.release()
+		for _, p := range v.parts {
+			if p.log == 0 {
+				segments++
+			}
+		}
+		if answer, err = ix.Lookup(t.Context(), []fingerprint.Hash{7, 1001}, sheets); err != nil {
+			t.Fatal(err)
+		}
+		return len(v.parts), segments, answer
+	}
+	runs, segments, before := state(ix)
+	if runs < 3 && segments == 0 {
+		t.Errorf("%d runs are too few to show anything", runs)
+	}
+	deadline := time.Now().Add(time.Minute)
+	after := before
+	for ; segments == 0 && time.Now().Before(deadline); time.Sleep(quiet / 10) {
+		runs, segments, after = state(ix)
+	}
+	if runs != 1 || segments != 1 || !reflect.DeepEqual(after, before) {
+		t.Errorf("%d runs, %d of them segments, answer %+v; want one and %+v", runs, segments, after, before)
+	}
+	if _, segments, _ := state(small); segments != 0 {
+		t.Errorf("one sheet became %d segments", segments)
+	}
 }
 
 // TestFormats opens an index of every format version there has been. Each was
