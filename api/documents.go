@@ -117,7 +117,11 @@ func uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipa
 			}
 			return u, part, formText("source", u.Source, maxField)
 		}
-		value, err := formValue(part, maxField)
+		limit := int64(maxField)
+		if name == "title" {
+			limit = utf8.UTFMax * maxTitle
+		}
+		value, err := formValue(part, limit)
 		if err != nil {
 			return u, nil, err
 		}
@@ -142,8 +146,8 @@ func uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipa
 			}
 		case "title":
 			u.Title = value
-			if utf8.RuneCountInString(value) > 500 {
-				return u, nil, fieldError(name, "must have at most 500 characters")
+			if utf8.RuneCountInString(value) > maxTitle {
+				return u, nil, fieldError(name, fmt.Sprintf("must have at most %d characters", maxTitle))
 			}
 		case "source":
 			u.Source = value
@@ -161,8 +165,14 @@ func uploadFields(ctx context.Context, form *multipart.Reader) (Upload, *multipa
 	}
 }
 
-// maxField bounds a field of a form, in bytes.
-const maxField = 4096
+const (
+	// maxField bounds a field of a form, in bytes.
+	maxField = 4096
+
+	// maxTitle bounds a title, in characters: what a records system has as the subject may be
+	// a paragraph.
+	maxTitle = 10_000
+)
 
 // namePattern is the specification's, for fields of forms.
 var namePattern = regexp.MustCompile(`^[\p{L}\p{N}][\p{L}\p{N}._-]*$`)

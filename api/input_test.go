@@ -196,7 +196,7 @@ func TestJSONInput(t *testing.T) {
 		h.refused(c.name, h.json("POST", c.path, c.body), c.want)
 	}
 	for name, body := range map[string]string{
-		"mistyped": `{"title":5}`, "null": `{"title":null}`, "too long": `{"title":"` + strings.Repeat("t", 501) + `"}`,
+		"mistyped": `{"title":5}`, "null": `{"title":null}`, "too long": `{"title":"` + strings.Repeat("t", 10_001) + `"}`,
 		"id": `{"id":"doc_b"}`, "no date": `{"published_at":"` + canary + `"}`,
 	} {
 		h.refused("patch: "+name, h.json("PATCH", "/v1/documents/doc_a", body), complaint{400, ""})
@@ -348,7 +348,7 @@ func TestForms(t *testing.T) {
 		{"field twice", "/v1/documents", []field{{"title", "a", ""}, {"title", canary, ""}, file}, complaint{400, "title must stand once"}},
 		{"field behind the file", "/v1/documents", []field{file, {"title", canary, ""}}, complaint{400, "title must stand before the file"}},
 		{"two files", "/v1/documents", []field{file, file}, complaint{400, "file must stand once"}},
-		{"long title", "/v1/documents", []field{{"title", long, ""}, file}, complaint{400, "title must have at most 500 characters"}},
+		{"long title", "/v1/documents", []field{{"title", strings.Repeat("ح", 10_001), ""}, file}, complaint{400, "title must have at most 10000 characters"}},
 		{"long classification", "/v1/documents", []field{{"classification", long, ""}, file}, complaint{400, "classification must have at most 100 characters"}},
 		{"long source", "/v1/documents", []field{{"source", strings.Repeat("s", 4097), ""}, file}, complaint{400, "source must have at most 4096 bytes"}},
 		{"huge field", "/v1/documents", []field{{"title", strings.Repeat(canary, 1<<20/len(canary)), ""}, file}, complaint{400, "title must have at most"}},

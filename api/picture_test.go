@@ -27,6 +27,7 @@ import (
 	"github.com/sealprint/sealprint/fingerprint/page"
 	"github.com/sealprint/sealprint/fingerprint/page/pagetest"
 	"github.com/sealprint/sealprint/ingest"
+	"github.com/sealprint/sealprint/ingest/extract/pdftest"
 )
 
 // pictures draws the pages of a sample.
@@ -399,24 +400,11 @@ func TestPictureInDocument(t *testing.T) {
 // photoPDF is a page of 500 by 700 points with a photograph of 300 by 210 on it, and a line of
 // text.
 func photoPDF(photo []byte, w, h int) []byte {
-	var b bytes.Buffer
-	var at []int
-	object := func(format string, args ...any) {
-		at = append(at, b.Len())
-		fmt.Fprintf(&b, "%d 0 obj\n"+format+"\nendobj\n", append([]any{len(at)}, args...)...)
-	}
-	b.WriteString("%PDF-1.4\n")
-	object("<</Type/Catalog/Pages 2 0 R>>")
-	object("<</Type/Pages/Kids[3 0 R]/Count 1>>")
-	object("<</Type/Page/Parent 2 0 R/MediaBox[0 0 500 700]/Contents 4 0 R/Resources<</XObject<</P 5 0 R>>/Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>")
-	const content = "q 300 0 0 210 100 350 cm /P Do Q BT /F 12 Tf 100 600 Td (The bridge after the flood) Tj ET"
-	object("<</Length %d>>stream\n%s\nendstream", len(content), content)
-	object("<</Type/XObject/Subtype/Image/Width %d/Height %d/ColorSpace/DeviceGray/BitsPerComponent 8/Filter/DCTDecode/Length %d>>stream\n%s\nendstream", w, h, len(photo), photo)
-	start := b.Len()
-	fmt.Fprintf(&b, "xref\n0 %d\n0000000000 65535 f \n", len(at)+1)
-	for _, o := range at {
-		fmt.Fprintf(&b, "%010d 00000 n \n", o)
-	}
-	fmt.Fprintf(&b, "trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n", len(at)+1, start)
-	return b.Bytes()
+	return []byte(pdftest.Build("",
+		"<</Type/Catalog/Pages 2 0 R>>",
+		"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+		"<</Type/Page/Parent 2 0 R/MediaBox[0 0 500 700]/Contents 4 0 R/Resources<</XObject<</P 5 0 R>>/Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>",
+		pdftest.Stream("q 300 0 0 210 100 350 cm /P Do Q BT /F 12 Tf 100 600 Td (The bridge after the flood) Tj ET"),
+		fmt.Sprintf("<</Type/XObject/Subtype/Image/Width %d/Height %d/ColorSpace/DeviceGray/BitsPerComponent 8/Filter/DCTDecode/Length %d>>\nstream\n%s\nendstream", w, h, len(photo), photo),
+	))
 }

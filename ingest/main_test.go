@@ -1,7 +1,6 @@
 package ingest_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/ingest"
 	"github.com/sealprint/sealprint/ingest/extract"
+	"github.com/sealprint/sealprint/ingest/extract/pdftest"
 	"github.com/sealprint/sealprint/storage"
 	"github.com/sealprint/sealprint/storage/index"
 	"github.com/sealprint/sealprint/storage/registry"
@@ -274,29 +274,11 @@ func words(seed string) string {
 
 // makePDF makes a PDF with a page for each text, which must not hold parentheses.
 func makePDF(trailer string, texts ...string) string {
-	var kids string
-	objects := []string{
-		"<</Type /Catalog /Pages 2 0 R>>", "",
-		"<</Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding>>",
+	contents := make([]string, len(texts))
+	for i, t := range texts {
+		contents[i] = pdftest.Show(t)
 	}
-	for _, text := range texts {
-		kids += fmt.Sprintf("%d 0 R ", len(objects)+1)
-		content := "BT /F1 12 Tf (" + text + ") Tj ET"
-		objects = append(objects,
-			fmt.Sprintf("<</Type /Page /Parent 2 0 R /Resources <</Font <</F1 3 0 R>>>> /Contents %d 0 R>>", len(objects)+2),
-			fmt.Sprintf("<</Length %d>>\nstream\n%s\nendstream", len(content), content))
-	}
-	objects[1] = fmt.Sprintf("<</Type /Pages /Count %d /Kids [%s]>>", len(texts), kids)
-	var b bytes.Buffer
-	b.WriteString("%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
-	xref := fmt.Sprintf("xref\n0 %d\n0000000000 65535 f \n", len(objects)+1)
-	for i, o := range objects {
-		xref += fmt.Sprintf("%010d 00000 n \n", b.Len())
-		fmt.Fprintf(&b, "%d 0 obj\n%s\nendobj\n", i+1, o)
-	}
-	start := b.Len()
-	fmt.Fprintf(&b, "%strailer\n<</Size %d /Root 1 0 R %s>>\nstartxref\n%d\n%%%%EOF\n", xref, len(objects)+1, trailer, start)
-	return b.String()
+	return pdftest.Pages(trailer, contents...)
 }
 
 var (

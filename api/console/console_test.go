@@ -75,6 +75,45 @@ func TestSegments(t *testing.T) {
 	}
 }
 
+// TestParts: a long text is cut at ends of lines only, into parts of some size, and is whole again
+// when it is put together.
+func TestParts(t *testing.T) {
+	chance := rand.New(rand.NewPCG(1, 1))
+	for range 300 {
+		var all []segment
+		text := ""
+		for i := range chance.IntN(20) {
+			var b strings.Builder
+			for b.Len() < chance.IntN(20_000) {
+				b.WriteString(strings.Repeat("ح", 1+chance.IntN(100)) + strings.Repeat("\n", chance.IntN(2)))
+			}
+			all = append(all, segment{Text: b.String() + ".", Number: i, First: true})
+			text += all[i].Text
+		}
+		joined, begun := "", map[int]bool{}
+		cut := parts(all)
+		for i, part := range cut {
+			before := len(joined)
+			for _, s := range part {
+				if s.First == begun[s.Number] {
+					t.Fatalf("segment %d begins again, or does not begin", s.Number)
+				}
+				begun[s.Number] = true
+				joined += s.Text
+			}
+			if i < len(cut)-1 && !strings.HasSuffix(joined, "\n") {
+				t.Fatalf("part %d ends within a line", i)
+			}
+			if n := strings.IndexByte(joined[min(before+partSize, len(joined)):], '\n'); n >= 0 && n < len(joined)-1-before-partSize {
+				t.Fatalf("part %d of %d bytes goes on for another line", i, len(joined)-before)
+			}
+		}
+		if joined != text || len(begun) != len(all) {
+			t.Fatalf("%d bytes became %d", len(text), len(joined))
+		}
+	}
+}
+
 // TestSettle: the ends of a passage move to where the texts stop being equal, and no farther.
 func TestSettle(t *testing.T) {
 	for _, test := range []struct{ suspect, document, inside, want string }{

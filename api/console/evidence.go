@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -69,6 +70,39 @@ func segments(text string, marks []mark) []segment {
 			continue
 		}
 		all = append(all, s)
+	}
+	return all
+}
+
+// partSize is from how many bytes on a text is cut at the end of a line: browsers lay out the
+// parts of a long text when they come into sight, and take seconds for a megabyte as a whole.
+// A text of more than longText parts is long.
+const (
+	partSize = 4 << 10
+	longText = 8
+)
+
+// parts cuts segments into parts of a text, each of whole lines.
+func parts(segments []segment) (all [][]segment) {
+	var part []segment
+	size := 0
+	for _, s := range segments {
+		for size+len(s.Text) > partSize {
+			from := max(partSize-size, 0)
+			at := strings.IndexByte(s.Text[from:], '\n')
+			if at < 0 {
+				break
+			}
+			head := s
+			head.Text, s.Text, s.First = s.Text[:from+at+1], s.Text[from+at+1:], false
+			all, part, size = append(all, append(part, head)), nil, 0
+		}
+		if s.Text != "" {
+			part, size = append(part, s), size+len(s.Text)
+		}
+	}
+	if len(part) > 0 {
+		all = append(all, part)
 	}
 	return all
 }
@@ -144,6 +178,9 @@ type sheet struct {
 	Picture  string // the address of a picture of it; empty: there is none
 	Boxes    []box  // on the picture
 }
+
+// Parts are the segments of a page, in parts of the text.
+func (s sheet) Parts() [][]segment { return parts(s.Segments) }
 
 // box is a region of a picture, in shares of its width and height.
 type box struct {

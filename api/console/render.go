@@ -52,6 +52,7 @@ var functions = template.FuncMap{
 	"isodate": func(t time.Time) string { return t.UTC().Format("2006-01-02") },
 	"rfc3339": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"short":   short,
+	"long":    func(parts [][]segment) bool { return len(parts) > longText },
 	"join":    strings.Join,
 }
 

@@ -222,7 +222,7 @@ func extent(m *Match) string {
 	s := fmt.Sprintf("%s of what was submitted stands in the document; %s of the document stands in what was submitted. %s match",
 		percent(m.Containment.Query), percent(m.Containment.Document), count(m.MatchedCharacters, "letter or digit", "letters and digits"))
 	if n := m.Longest(); n > 0 {
-		s += fmt.Sprintf("; the longest passage has %s", count(n, "character", "characters"))
+		s += fmt.Sprintf("; the longest passage has %s with spaces and marks", count(n, "character", "characters"))
 	}
 	return s + "."
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/sealprint/sealprint/api/auth/authtest"
 	"github.com/sealprint/sealprint/api/client"
+	"github.com/sealprint/sealprint/ingest/extract/pdftest"
 	"github.com/sealprint/sealprint/ingest/source/sourcetest"
 )
 
@@ -423,11 +425,87 @@ func TestConsole(t *testing.T) {
 	}
 }
 
+// TestConsoleLong: a passage of a long document is found by two clicks, from the look-up or from
+// the queue, and a text of a megabyte is shown on both sides.
+func TestConsoleLong(t *testing.T) {
+	const pages = 60
+	random := rand.New(rand.NewPCG(1, 1))
+	line := func() string {
+		var words []string
+		for range 12 {
+			words = append(words, string([]byte{'a' + byte(random.IntN(26)), "aeiou"[random.IntN(5)], 'a' + byte(random.IntN(26)), "aeiou"[random.IntN(5)], 'a' + byte(random.IntN(26))}))
+		}
+		return strings.Join(words, " ")
+	}
+	var contents []string
+	var page, passage string // of page 47
+	for n := range pages {
+		var lines []string
+		for range 40 {
+			lines = append(lines, line())
+		}
+		if contents = append(contents, pdftest.Show(lines...)); n == 46 {
+			page, passage = lines[20], lines[20]+" "+lines[21]+" "+lines[22]
+		}
+	}
+	var long strings.Builder
+	for long.Len() < 1_000_000 {
+		long.WriteString(line() + "\n")
+	}
+	s3 := sourcetest.Start(t)
+	bucket := s3.Bucket(t, "records")
+	s3.Put(t, bucket, "report.pdf", pdftest.Pages("", contents...))
+	s3.Put(t, bucket, "long.txt", long.String())
+	s := start(t, filepath.Join(t.TempDir(), "data"), "--config", settingsFile(t, s3.Endpoint, sourcetest.SecretKey))
+	if r := s.cli("register", "s3://records"); r.code != exitOK {
+		t.Fatalf("%+v", r)
+	}
+	if code, answer := s.post("x/60", "seen: "+passage); code != http.StatusOK {
+		t.Fatalf("%d %s", code, answer)
+	}
+	b := browse(t, s.url)
+	b.signIn(s.key)
+	inSight := func(name, first string) {
+		t.Helper()
+		b.see("[data-pane=document] mark")
+		if mark := b.text("[data-pane=document] mark"); !strings.Contains(strings.Join(strings.Fields(mark), " "), first) {
+			t.Errorf("%s: %q is marked", name, short(mark))
+		}
+		if !js[bool](b, `(() => { const p = document.querySelector("[data-pane=document]").getBoundingClientRect(), m = document.querySelector("[data-pane=document] mark").getBoundingClientRect(); return m.top >= p.top && m.top < p.bottom && m.top < innerHeight; })()`) {
+			t.Errorf("%s: the passage is not in sight", name)
+		}
+	}
+	b.fill("#text", passage)
+	b.click("form.lookup button", ".verdict") // the only click
+	inSight("look-up", page)
+	b.do(chromedp.Evaluate[chromedp.Void](`scrollTo(0, 0); document.querySelector("[data-pane=document]").scrollTop = 0`), chromedp.Click(".pairs a"))
+	inSight("look-up, by its number", page)
+	if pane := b.text("[data-pane=document]"); !strings.Contains(pane, "47") {
+		t.Errorf("the page is not named: %s", short(pane))
+	}
+	b.screen("long")
+	b.open("/alerts")
+	b.click("tbody a", "#state") // the only click
+	inSight("alert", page)
+
+	text := long.String()
+	b.open("/")
+	b.fill("#text", text[:len(text)-1])
+	b.click("form.lookup button", ".verdict")
+	for _, side := range []string{"suspect", "document"} {
+		shown := js[int](b, fmt.Sprintf(`(e => { e = e.cloneNode(true); e.querySelectorAll(".no").forEach(n => n.remove()); return e.textContent.length; })(document.querySelector("[data-pane=%s] .sheet .text"))`, side))
+		if shown < len(text)-1 {
+			t.Errorf("%s: %d characters of %d are shown", side, shown, len(text))
+		}
+	}
+	b.behaved("long text")
+}
+
 // hostile are strings that would break out of a page, or break it.
 var hostile = []string{
 	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `'onmouseover='alert(1)`, `javascript:alert(1)`, `</textarea><svg onload=alert(1)>`, `</title><script>alert(1)</script>`,
 	"{{.Data}} {{template \"layout\"}} ${alert(1)}", "\u202eevil\u202c \u2066isolated\u2069 \u200f\u200e\u061c", "]]><!-- --> <?xml ?>", "\u202e\u202e\u202e" + strings.Repeat("\u0301", 40), "a\u2028b\u2029c", `\u003cscript\u003e &lt;script&gt; &#60;`,
-	strings.Repeat("W", 450),
+	strings.Repeat("W", 10_000), // as long as a title may be
 }
 
 // TestConsoleHostile: whatever stands in texts, titles, names of files, reasons and posts is

@@ -10,60 +10,21 @@ import (
 	"testing/iotest"
 
 	"github.com/sealprint/sealprint/ingest"
+	"github.com/sealprint/sealprint/ingest/extract/pdftest"
 )
-
-// pdfFile makes a PDF of numbered objects, the first of which is the catalog.
-func buildPDF(trailer string, objects ...string) string {
-	var b strings.Builder
-	b.WriteString("%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
-	offsets := make([]int, len(objects))
-	for i, o := range objects {
-		offsets[i] = b.Len()
-		fmt.Fprintf(&b, "%d 0 obj\n%s\nendobj\n", i+1, o)
-	}
-	xref := b.Len()
-	fmt.Fprintf(&b, "xref\n0 %d\n0000000000 65535 f \n", len(objects)+1)
-	for _, o := range offsets {
-		fmt.Fprintf(&b, "%010d 00000 n \n", o)
-	}
-	fmt.Fprintf(&b, "trailer\n<</Size %d /Root 1 0 R %s>>\nstartxref\n%d\n%%%%EOF\n", len(objects)+1, trailer, xref)
-	return b.String()
-}
-
-func stream(content string) string {
-	return fmt.Sprintf("<</Length %d>>\nstream\n%s\nendstream", len(content), content)
-}
-
-func show(text string) string { return "BT /F1 12 Tf (" + text + ") Tj ET" }
 
 // makePDF makes a PDF with a page for each content.
 func makePDF(texts ...string) string {
 	contents := make([]string, len(texts))
 	for i, t := range texts {
-		contents[i] = show(t)
+		contents[i] = pdftest.Show(t)
 	}
-	return pagesPDF("", contents...)
-}
-
-func pagesPDF(trailer string, contents ...string) string {
-	objects := []string{
-		"<</Type /Catalog /Pages 2 0 R>>",
-		"",
-		"<</Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding>>",
-	}
-	var kids string
-	for _, c := range contents {
-		kids += fmt.Sprintf("%d 0 R ", len(objects)+1)
-		objects = append(objects, fmt.Sprintf("<</Type /Page /Parent 2 0 R /Resources <</Font <</F1 3 0 R>>>> /Contents %d 0 R>>", len(objects)+2))
-		objects = append(objects, stream(c))
-	}
-	objects[1] = fmt.Sprintf("<</Type /Pages /Count %d /Kids [%s]>>", len(contents), kids)
-	return buildPDF(trailer, objects...)
+	return pdftest.Pages("", contents...)
 }
 
 func encryptedPDF() string {
 	key := strings.Repeat("ab", 32)
-	return pagesPDF(fmt.Sprintf("/Encrypt <</Filter /Standard /V 1 /R 2 /O <%s> /U <%s> /P -4>> /ID [<00> <00>]", key, key), show("x"))
+	return pdftest.Pages(fmt.Sprintf("/Encrypt <</Filter /Standard /V 1 /R 2 /O <%s> /U <%s> /P -4>> /ID [<00> <00>]", key, key), pdftest.Show("x"))
 }
 
 func TestPDF(t *testing.T) {
@@ -82,32 +43,32 @@ func TestPDF(t *testing.T) {
 		{"bytes after", good + strings.Repeat("\x00", 3000), "ok|Finance|Division", ""},
 		{"no end of file mark", strings.TrimSuffix(good, "%%EOF\n"), "ok|Finance|Division", ""},
 		{"wrong count", strings.Replace(good, "/Count 2", "/Count 9", 1), "ok|Finance|Division", ""},
-		{"one bad page", pagesPDF("", show("Finance"), "BT ) ET", show("Division")), "partial|Finance||Division", "page 2: malformed content"},
-		{"inline image", pagesPDF("", show("Finance")+"\nq BI\n/W 9/H 1/F/Fl\nID ))(<\xff\x00 EI \xff>\nEI Q\n"+show("Division")), "ok|Finance\nDivision", ""},
-		{"text before an error", pagesPDF("", show("Finance")+" BT ) ET"), "ok|Finance", ""},
-		{"words and lines", pagesPDF("", "BT /F1 12 Tf [(Fin)-20(ance)-300(Division)] TJ 0 -12 Td (of) Tj 9 0 Td (Pakistan) ' ET"), "ok|Finance Division\nofPakistan", ""},
-		{"form", buildPDF("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>",
-			"<</Type /Page /Contents 4 0 R /Resources <</XObject <</X 5 0 R>>>>>>", stream(show("Finance")+" /X Do"),
+		{"one bad page", pdftest.Pages("", pdftest.Show("Finance"), "BT ) ET", pdftest.Show("Division")), "partial|Finance||Division", "page 2: malformed content"},
+		{"inline image", pdftest.Pages("", pdftest.Show("Finance")+"\nq BI\n/W 9/H 1/F/Fl\nID ))(<\xff\x00 EI \xff>\nEI Q\n"+pdftest.Show("Division")), "ok|Finance\nDivision", ""},
+		{"text before an error", pdftest.Pages("", pdftest.Show("Finance")+" BT ) ET"), "ok|Finance", ""},
+		{"words and lines", pdftest.Pages("", "BT /F1 12 Tf [(Fin)-20(ance)-300(Division)] TJ 0 -12 Td (of) Tj 9 0 Td (Pakistan) ' ET"), "ok|Finance Division\nofPakistan", ""},
+		{"form", pdftest.Build("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>",
+			"<</Type /Page /Contents 4 0 R /Resources <</XObject <</X 5 0 R>>>>>>", pdftest.Stream(pdftest.Show("Finance")+" /X Do"),
 			"<</Subtype /Form /Length 19>>\nstream\nBT (Division) Tj ET\nendstream"),
 			"ok|Finance Division", ""},
-		{"form within itself", buildPDF("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>",
-			"<</Type /Page /Contents 4 0 R /Resources <</XObject <</X 5 0 R>>>>>>", stream(show("Finance")+" /X Do"),
+		{"form within itself", pdftest.Build("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>",
+			"<</Type /Page /Contents 4 0 R /Resources <</XObject <</X 5 0 R>>>>>>", pdftest.Stream(pdftest.Show("Finance")+" /X Do"),
 			"<</Subtype /Form /Length 26>>\nstream\nBT (Division) Tj ET /X Do \nendstream"),
 			"ok|Finance" + strings.Repeat(" Division", 40), ""},
-		{"form after form", buildPDF("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>",
+		{"form after form", pdftest.Build("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>",
 			"<</Type /Page /Contents 4 0 R /Resources <</XObject <</X 4 0 R>>>>>>",
 			"<</Subtype /Form /Length 60>>\nstream\n"+strings.Repeat("/X Do ", 10)+"\nendstream"),
 			"damaged|", "page 1: malformed content"},
-		{"unknown filter", buildPDF("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>", "<</Type /Page /Contents 4 0 R>>", "<</Length 1 /Filter /Mystery>>\nstream\nx\nendstream"),
+		{"unknown filter", pdftest.Build("", "<</Pages 2 0 R>>", "<</Kids [3 0 R]>>", "<</Type /Page /Contents 4 0 R>>", "<</Length 1 /Filter /Mystery>>\nstream\nx\nendstream"),
 			"damaged|", "page 1: unknown compression"},
-		{"no pages", pagesPDF(""), "damaged", "no page can be found in the file"},
+		{"no pages", pdftest.Pages(""), "damaged", "no page can be found in the file"},
 		{"missing object", strings.Replace(good, "\n4 0 obj", "\n9 0 obj", 1), "partial||Division", "page 1: damaged page object"},
-		{"cyclic parents", buildPDF("", "<</Pages 2 0 R>>", "<</Kids [3 0 R] /Parent 3 0 R>>", "<</Type /Page /Parent 2 0 R /Contents 4 0 R>>", stream(show("x"))),
+		{"cyclic parents", pdftest.Build("", "<</Pages 2 0 R>>", "<</Kids [3 0 R] /Parent 3 0 R>>", "<</Type /Page /Parent 2 0 R /Contents 4 0 R>>", pdftest.Stream(pdftest.Show("x"))),
 			"ok|x", ""},
 		{"absent object", strings.Replace(good, "/Kids [4 0 R", "/Kids [9 0 R", 1), "partial||Division", "page 1: damaged page object"},
-		{"cyclic kids after a page", buildPDF("", "<</Pages 2 0 R>>", "<</Kids [3 0 R 2 0 R]>>", "<</Contents 4 0 R>>", stream(show("x"))),
+		{"cyclic kids after a page", pdftest.Build("", "<</Pages 2 0 R>>", "<</Kids [3 0 R 2 0 R]>>", "<</Contents 4 0 R>>", pdftest.Stream(pdftest.Show("x"))),
 			"partial" + strings.Repeat("|x", ingest.MaxTreeDepth) + "|", "page 65: damaged page object"},
-		{"cyclic kids", buildPDF("", "<</Pages 2 0 R>>", "<</Kids [2 0 R 2 0 R]>>"), "damaged", "no page can be found in the file"},
+		{"cyclic kids", pdftest.Build("", "<</Pages 2 0 R>>", "<</Kids [2 0 R 2 0 R]>>"), "damaged", "no page can be found in the file"},
 		{"cyclic xref", cyclicXref(), "ok|x", ""},
 		{"stack overflow", cyclicObjectStream(), "damaged", "no page can be found in the file"},
 		{"form field and note", annotated, "ok|Finance Division\nDivision\nof Pakistan", ""},
@@ -129,10 +90,10 @@ func TestPDF(t *testing.T) {
 }
 
 // annotated has a field of a form that shows its value, and a note.
-var annotated = buildPDF("", "<</Type /Catalog /Pages 2 0 R>>", "<</Type /Pages /Count 1 /Kids [3 0 R]>>",
-	"<</Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources <</Font <</F1 7 0 R>>>> /Annots [5 0 R 8 0 R]>>", stream(show("Finance")),
+var annotated = pdftest.Build("", "<</Type /Catalog /Pages 2 0 R>>", "<</Type /Pages /Count 1 /Kids [3 0 R]>>",
+	"<</Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R /Resources <</Font <</F1 7 0 R>>>> /Annots [5 0 R 8 0 R]>>", pdftest.Stream(pdftest.Show("Finance")),
 	"<</Type /Annot /Subtype /Widget /FT /Tx /F 4 /V (Division) /Rect [50 50 250 80] /AP <</N 6 0 R>>>>",
-	"<</Type /XObject /Subtype /Form /BBox [0 0 200 30] /Resources <</Font <</F1 7 0 R>>>> /Length 31>>\nstream\n"+show("Division")+"\nendstream",
+	"<</Type /XObject /Subtype /Form /BBox [0 0 200 30] /Resources <</Font <</F1 7 0 R>>>> /Length 31>>\nstream\n"+pdftest.Show("Division")+"\nendstream",
 	"<</Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding>>",
 	"<</Type /Annot /Subtype /Text /Contents (of Pakistan) /Rect [0 0 20 20]>>")
 

@@ -19,6 +19,7 @@ import (
 	"image"
 
 	"github.com/sealprint/sealprint/ingest"
+	"github.com/sealprint/sealprint/ingest/extract/pdftest"
 )
 
 var pageOfText = strings.Fields(`The committee was of the view that the guarantee should be split over two financial years and that
@@ -388,11 +389,11 @@ func scanOf(mark string, pages ...gray) string {
 		}
 		objects = append(objects,
 			fmt.Sprintf("<</Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents %d 0 R /Resources <</Font <</F 3 0 R>> /XObject <</I %d 0 R>>>>>>", n+2, n+3),
-			stream(content),
+			pdftest.Stream(content),
 			fmt.Sprintf("<</Type /XObject /Subtype /Image /Width %d /Height %d /ColorSpace /DeviceGray /BitsPerComponent 8 /Length %d>>\nstream\n%s\nendstream", g.W, g.H, len(g.Pix), g.Pix))
 	}
 	objects[1] = fmt.Sprintf("<</Type /Pages /Count %d /Kids [%s]>>", len(pages), kids)
-	return buildPDF("", objects...)
+	return pdftest.Build("", objects...)
 }
 
 // TestScan: pages that are pictures are recognized, each by itself; a scanning

@@ -63,6 +63,7 @@ func appendForEver(dir string) error {
 	if err != nil {
 		return err
 	}
+	fmt.Println("open")
 	stored, err := ix.Ordinals(context.Background())
 	if err != nil {
 		return err
@@ -124,9 +125,16 @@ func TestCrash(t *testing.T) {
 		if err := victim.Start(); err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(time.Duration(50+rand.IntN(200))*time.Millisecond, func() { victim.Process.Kill() })
+		life := time.Duration(50+rand.IntN(200)) * time.Millisecond
+		timer := time.AfterFunc(life, func() { victim.Process.Kill() })
+		if round%16 == 0 {
+			timer.Reset(time.Minute) // until there is an index to look at
+		}
 		for lines := bufio.NewScanner(pipe); lines.Scan(); {
 			line := lines.Text()
+			if line == "open" && round%16 == 0 {
+				timer.Reset(life)
+			}
 			n, err := strconv.ParseUint(line[1:], 10, 32)
 			if err != nil {
 				continue // cut short by the kill

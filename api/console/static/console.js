@@ -5,6 +5,7 @@ document.documentElement.classList.add("scripts");
 
 const panes = [...document.querySelectorAll("[data-pane]")];
 const anchors = pane => [...pane.querySelectorAll("[data-anchor]")];
+const sight = pane => Math.min(pane.clientHeight / 3, 140); // where in a pane a passage is brought to
 const offset = (pane, mark) => mark.getBoundingClientRect().top - pane.getBoundingClientRect().top + pane.scrollTop;
 
 // Panes scroll together: between two passages both are as far.
@@ -13,14 +14,14 @@ function follow(leader, other) {
   const own = anchors(leader), theirs = new Map(anchors(other).map(a => [a.dataset.anchor, a]));
   const pairs = own.filter(a => theirs.has(a.dataset.anchor)).map(a => [offset(leader, a), offset(other, theirs.get(a.dataset.anchor))]);
   if (!pairs.length) return;
-  const middle = leader.clientHeight / 3, at = leader.scrollTop + middle;
+  const at = leader.scrollTop + sight(leader);
   pairs.sort((a, b) => a[0] - b[0]);
   let next = pairs.findIndex(p => p[0] > at);
   let to;
   if (next === 0) to = pairs[0][1] - (pairs[0][0] - at);
   else if (next < 0) { const last = pairs[pairs.length - 1]; to = last[1] + (at - last[0]); }
   else { const [a, b] = [pairs[next - 1], pairs[next]]; to = a[1] + (b[1] - a[1]) * (at - a[0]) / Math.max(b[0] - a[0], 1); }
-  other.scrollTop = to - middle;
+  other.scrollTop = to - sight(other);
 }
 if (panes.length === 2) {
   for (const pane of panes) {
@@ -45,11 +46,15 @@ function go(number) {
   document.querySelectorAll("mark.now").forEach(m => m.classList.remove("now"));
   marks.forEach(m => m.classList.add("now"));
   led = document.body; // nobody follows meanwhile
-  for (const mark of found) {
-    const pane = mark.closest("[data-pane]");
-    if (pane) pane.scrollTop = offset(pane, mark) - pane.clientHeight / 3;
-    else mark.scrollIntoView({ block: "center" });
-  }
+  const bring = () => {
+    for (const mark of found) {
+      const pane = mark.closest("[data-pane]");
+      if (pane) pane.scrollTop = offset(pane, mark) - sight(pane);
+    }
+  };
+  bring();
+  requestAnimationFrame(() => { bring(); requestAnimationFrame(bring); }); // what came into sight is laid out only then
+  for (const mark of found) mark.scrollIntoView({ block: mark.closest("[data-pane]") ? "nearest" : "center" });
   clearTimeout(release);
   release = setTimeout(() => { led = null; }, 300);
   current = number;
