@@ -9,10 +9,12 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sealprint/sealprint/api/client"
 	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
@@ -28,21 +30,7 @@ func BenchmarkLookup(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var wait sync.WaitGroup
-	var next atomic.Int64
-	for range uploads {
-		wait.Go(func() {
-			for i := next.Add(1) - 1; i < documents; i = next.Add(1) - 1 {
-				name := fmt.Sprintf("%05d.txt", i)
-				u := client.Upload{Source: name, Name: name, Content: strings.NewReader(fingerprinttest.Prose(uint64(i), size))}
-				if _, err := api.Register(b.Context(), u); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wait.Wait()
+	registerProse(b, api, documents, size)
 	stats, err := api.IndexStats(b.Context())
 	if err != nil {
 		b.Fatal(err)
@@ -90,4 +78,98 @@ func BenchmarkLookup(b *testing.B) {
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "lookups/s")
 	b.ReportMetric(float64(stats.Bytes)/float64(stats.TextBytes), "indexbytes/textbyte")
+}
+
+// registerProse registers documents of made-up prose, document i of seed i.
+func registerProse(b *testing.B, api *client.Client, documents, size int) {
+	b.Helper()
+	var wait sync.WaitGroup
+	var next atomic.Int64
+	for range uploads {
+		wait.Go(func() {
+			for i := int(next.Add(1) - 1); i < documents; i = int(next.Add(1) - 1) {
+				name := fmt.Sprintf("%05d.txt", i)
+				u := client.Upload{Source: name, Name: name, Content: strings.NewReader(fingerprinttest.Prose(uint64(i), size))}
+				if _, err := api.Register(b.Context(), u); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// BenchmarkPosts measures the intake of posts of 280 characters over one connection, at 5,000
+// documents of 4,000 characters, while others come alone, fifty a second; one in fifty shows a
+// document. It means something from some thousand posts on: -benchtime 20000x.
+func BenchmarkPosts(b *testing.B) {
+	const documents, size = 5000, 4000
+	s := start(b, filepath.Join(b.TempDir(), "data"))
+	api, err := client.New(s.url, s.key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	registerProse(b, api, documents, size)
+	text := func(i int) string {
+		seed, r := uint64(documents+i), rand.New(rand.NewPCG(uint64(i), 1))
+		if i%50 == 0 {
+			seed = uint64(r.IntN(documents))
+		}
+		at := r.IntN(size - 400)
+		return fingerprinttest.Prose(seed, size)[at : at+280]
+	}
+	var stream bytes.Buffer
+	encoder := json.NewEncoder(&stream)
+	for i := range b.N {
+		if err := encoder.Encode(client.Post{ID: fmt.Sprint(i), Text: text(i)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	send := func(media string, body io.Reader) {
+		request, err := http.NewRequestWithContext(b.Context(), http.MethodPost, s.url+"/v1/posts", body)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		request.Header.Set("Authorization", "Bearer "+s.key)
+		request.Header.Set("Content-Type", media)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		defer response.Body.Close()
+		answer, err := io.ReadAll(response.Body)
+		if n := bytes.Count(answer, []byte(`"verdict"`)); err != nil || response.StatusCode != http.StatusOK || media != "application/json" && n != b.N {
+			b.Errorf("%s, %v, %d of %d posts are taken in", response.Status, err, n, b.N)
+		}
+	}
+	b.ResetTimer()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		send("application/x-ndjson", &stream)
+	}()
+	var took []time.Duration
+	for tick := time.Tick(20 * time.Millisecond); ; {
+		select {
+		case <-ended:
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "posts/s")
+			if slices.Sort(took); len(took) > 0 {
+				b.ReportMetric(float64(took[len(took)/2])/1e6, "single-p50-ms")
+				b.ReportMetric(float64(took[len(took)*99/100])/1e6, "single-p99-ms")
+			}
+			return
+		case <-tick:
+			post, err := json.Marshal(client.Post{ID: fmt.Sprint("alone ", len(took)), Text: text(1 + 50*len(took))})
+			if err != nil {
+				b.Fatal(err)
+			}
+			began := time.Now()
+			send("application/json", bytes.NewReader(post))
+			took = append(took, time.Since(began))
+		}
+	}
 }

@@ -223,7 +223,7 @@ func (t *tesseract) read(ctx context.Context, g gray, language string, left *tim
 		return nil, nil, ctx.Err()
 	case ctx.Err() != nil:
 		return nil, failf(ingest.StatusLimit, "recognition took over %gs", t.wall.Seconds()), nil
-	case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled() && *left <= 0:
+	case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == unix.SIGXCPU:
 		return nil, failf(ingest.StatusLimit, "recognition took over %gs of processor time", t.cpu.Seconds()), nil
 	case out.over:
 		return nil, failf(ingest.StatusLimit, "recognition gave over %d MB", ingest.MaxOCRBytes>>20), nil
@@ -261,8 +261,11 @@ func limitProcess(pid int, limits map[int]uint64) error {
 		var now unix.Rlimit
 		err := unix.Prlimit(pid, resource, nil, &now)
 		if err == nil {
-			limit = min(limit, now.Max)
-			err = unix.Prlimit(pid, resource, &unix.Rlimit{Cur: limit, Max: limit}, nil)
+			set := unix.Rlimit{Cur: min(limit, now.Max), Max: min(limit, now.Max)}
+			if resource == unix.RLIMIT_CPU && set.Max < now.Max {
+				set.Max++ // it ends by a signal of its own then, and by force if it does not heed that
+			}
+			err = unix.Prlimit(pid, resource, &set, nil)
 		}
 		if err != nil && !errors.Is(err, unix.ESRCH) { // it has ended already
 			return fmt.Errorf("limit process: %w", err)
