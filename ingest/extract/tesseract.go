@@ -214,7 +214,9 @@ func (t *tesseract) read(ctx context.Context, g gray, language string, left *tim
 		_ = cmd.Cancel()
 	}
 	err = cmd.Wait()
-	*left -= cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if ended := cmd.ProcessState; ended != nil {
+		*left -= ended.UserTime() + ended.SystemTime()
+	}
 	var exit *exec.ExitError
 	switch {
 	case limitErr != nil:
