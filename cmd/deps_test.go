@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"ingest/source":               {"ingest"},
 	"ingest/source/sourcetest":    {"storage/servertest"},
 	"ingest/extract":              {"fingerprint", "fingerprint/page", "ingest"},
+	"ingest/extract/pdftest":      {},
 	"api":                         {"api/auth", "api/evidence", "api/intake", "api/webhook", "fingerprint", "fingerprint/match", "fingerprint/page", "storage", "storage/audit"},
 	"api/auth":                    {"storage"},
 	"api/auth/authtest":           {},
