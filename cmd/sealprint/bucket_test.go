@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sealprint/sealprint/api/client"
 	"github.com/sealprint/sealprint/fingerprint"
 	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
 	"github.com/sealprint/sealprint/ingest/source/sourcetest"
@@ -187,7 +188,17 @@ func TestKilledJob(t *testing.T) {
 	done := make(chan result, 1)
 	go func() { done <- s.cli("register", "s3://records/2026/", "--json") }()
 	// What is killed is a job: before there is one, the command ends with the server.
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(s.cli("registration", "list").out, "records"); {
+	api, err := client.New(s.url, s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for begun, deadline := false, time.Now().Add(time.Minute); !begun; {
+		for _, err := range api.Registrations(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			begun = true
+		}
 		if time.Now().After(deadline) {
 			t.Fatal("no job after a minute")
 		}
