@@ -91,7 +91,7 @@ func TestParts(t *testing.T) {
 			text += all[i].Text
 		}
 		joined, begun := "", map[int]bool{}
-		cut := parts(all)
+		cut := sheet{Segments: all}.Parts()
 		for i, part := range cut {
 			before := len(joined)
 			for _, s := range part {

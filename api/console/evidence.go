@@ -82,11 +82,11 @@ const (
 	longText = 8
 )
 
-// parts cuts segments into parts of a text, each of whole lines.
-func parts(segments []segment) (all [][]segment) {
+// Parts are the segments of a page, cut into parts of its text, each of whole lines.
+func (s sheet) Parts() (all [][]segment) {
 	var part []segment
 	size := 0
-	for _, s := range segments {
+	for _, s := range s.Segments {
 		for size+len(s.Text) > partSize {
 			from := max(partSize-size, 0)
 			at := strings.IndexByte(s.Text[from:], '\n')
@@ -178,9 +178,6 @@ type sheet struct {
 	Picture  string // the address of a picture of it; empty: there is none
 	Boxes    []box  // on the picture
 }
-
-// Parts are the segments of a page, in parts of the text.
-func (s sheet) Parts() [][]segment { return parts(s.Segments) }
 
 // box is a region of a picture, in shares of its width and height.
 type box struct {

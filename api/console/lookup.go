@@ -365,21 +365,19 @@ func (v *visit) evidence(l *lookedUp, m *client.Match) (*evidence, error) {
 			s.Picture = pictureOf(m.Document.ID, number, m.Document.Version)
 		}
 		text := v.readPage(&s, m.Document.ID, m.Document.Version)
+		characters := []rune(text)
 		for k := range marks {
 			if i := marks[k].number - 1; settled[i].number > 0 {
-				settle(suspect[m.Passages[i].Query.Page], []rune(text), &settled[i], &marks[k])
+				settle(suspect[m.Passages[i].Query.Page], characters, &settled[i], &marks[k])
 			}
 		}
 		if text != "" {
 			s.Segments = segments(text, marks)
 		}
 		e.Document = append(e.Document, s)
+		length := float64(1 + len(characters))
 		for _, i := range pages[number] {
 			from, to, ok := spanOf(m.Passages[i].Document.Start, m.Passages[i].Document.End)
-			length := 1.0
-			for _, part := range s.Segments {
-				length += float64(utf8.RuneCountInString(part.Text))
-			}
 			stripe := stripeOf(i+1, float64(number-1)/float64(count), float64(number)/float64(count))
 			if ok && len(s.Segments) > 0 {
 				stripe = stripeOf(i+1, (float64(number-1)+float64(from)/length)/float64(count), (float64(number-1)+float64(to)/length)/float64(count))

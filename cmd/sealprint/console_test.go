@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +23,7 @@ import (
 
 	"github.com/sealprint/sealprint/api/auth/authtest"
 	"github.com/sealprint/sealprint/api/client"
+	"github.com/sealprint/sealprint/fingerprint/fingerprinttest"
 	"github.com/sealprint/sealprint/ingest/extract/pdftest"
 	"github.com/sealprint/sealprint/ingest/source/sourcetest"
 )
@@ -429,38 +430,24 @@ func TestConsole(t *testing.T) {
 // the queue, and a text of a megabyte is shown on both sides.
 func TestConsoleLong(t *testing.T) {
 	const pages = 60
-	random := rand.New(rand.NewPCG(1, 1))
-	line := func() string {
-		var words []string
-		for range 12 {
-			words = append(words, string([]byte{'a' + byte(random.IntN(26)), "aeiou"[random.IntN(5)], 'a' + byte(random.IntN(26)), "aeiou"[random.IntN(5)], 'a' + byte(random.IntN(26))}))
-		}
-		return strings.Join(words, " ")
+	var lines, contents []string
+	for words := range slices.Chunk(strings.Fields(fingerprinttest.Prose(1, 300_000)), 12) {
+		lines = append(lines, strings.Join(words, " "))
 	}
-	var contents []string
-	var page, passage string // of page 47
 	for n := range pages {
-		var lines []string
-		for range 40 {
-			lines = append(lines, line())
-		}
-		if contents = append(contents, pdftest.Show(lines...)); n == 46 {
-			page, passage = lines[20], lines[20]+" "+lines[21]+" "+lines[22]
-		}
+		contents = append(contents, pdftest.Show(lines[40*n:40*n+40]...))
 	}
-	var long strings.Builder
-	for long.Len() < 1_000_000 {
-		long.WriteString(line() + "\n")
-	}
+	passage := lines[40*46+20 : 40*46+23] // of page 47
+	text := fingerprinttest.Prose(2, 1_000_000)
 	s3 := sourcetest.Start(t)
 	bucket := s3.Bucket(t, "records")
 	s3.Put(t, bucket, "report.pdf", pdftest.Pages("", contents...))
-	s3.Put(t, bucket, "long.txt", long.String())
+	s3.Put(t, bucket, "long.txt", text)
 	s := start(t, filepath.Join(t.TempDir(), "data"), "--config", settingsFile(t, s3.Endpoint, sourcetest.SecretKey))
 	if r := s.cli("register", "s3://records"); r.code != exitOK {
 		t.Fatalf("%+v", r)
 	}
-	if code, answer := s.post("x/60", "seen: "+passage); code != http.StatusOK {
+	if code, answer := s.post("x/60", "seen: "+strings.Join(passage, " ")); code != http.StatusOK {
 		t.Fatalf("%d %s", code, answer)
 	}
 	b := browse(t, s.url)
@@ -475,26 +462,25 @@ func TestConsoleLong(t *testing.T) {
 			t.Errorf("%s: the passage is not in sight", name)
 		}
 	}
-	b.fill("#text", passage)
+	b.fill("#text", strings.Join(passage, " "))
 	b.click("form.lookup button", ".verdict") // the only click
-	inSight("look-up", page)
+	inSight("look-up", passage[0])
 	b.do(chromedp.Evaluate[chromedp.Void](`scrollTo(0, 0); document.querySelector("[data-pane=document]").scrollTop = 0`), chromedp.Click(".pairs a"))
-	inSight("look-up, by its number", page)
+	inSight("look-up, by its number", passage[0])
 	if pane := b.text("[data-pane=document]"); !strings.Contains(pane, "47") {
 		t.Errorf("the page is not named: %s", short(pane))
 	}
 	b.screen("long")
 	b.open("/alerts")
 	b.click("tbody a", "#state") // the only click
-	inSight("alert", page)
+	inSight("alert", passage[0])
 
-	text := long.String()
 	b.open("/")
-	b.fill("#text", text[:len(text)-1])
+	b.fill("#text", text)
 	b.click("form.lookup button", ".verdict")
 	for _, side := range []string{"suspect", "document"} {
 		shown := js[int](b, fmt.Sprintf(`(e => { e = e.cloneNode(true); e.querySelectorAll(".no").forEach(n => n.remove()); return e.textContent.length; })(document.querySelector("[data-pane=%s] .sheet .text"))`, side))
-		if shown < len(text)-1 {
+		if shown < len(text) {
 			t.Errorf("%s: %d characters of %d are shown", side, shown, len(text))
 		}
 	}

@@ -46,15 +46,13 @@ function go(number) {
   document.querySelectorAll("mark.now").forEach(m => m.classList.remove("now"));
   marks.forEach(m => m.classList.add("now"));
   led = document.body; // nobody follows meanwhile
-  const bring = () => {
-    for (const mark of found) {
-      const pane = mark.closest("[data-pane]");
-      if (pane) pane.scrollTop = offset(pane, mark) - sight(pane);
-    }
-  };
+  const bring = () => found.forEach(mark => {
+    const pane = mark.closest("[data-pane]");
+    pane.scrollTop = offset(pane, mark) - sight(pane);
+  });
   bring();
   requestAnimationFrame(() => { bring(); requestAnimationFrame(bring); }); // what came into sight is laid out only then
-  for (const mark of found) mark.scrollIntoView({ block: mark.closest("[data-pane]") ? "nearest" : "center" });
+  found.forEach(mark => mark.scrollIntoView({ block: "nearest" }));
   clearTimeout(release);
   release = setTimeout(() => { led = null; }, 300);
   current = number;
