@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 )
@@ -22,6 +23,7 @@ type lines[T any] struct {
 	action string // that the audit log has for each
 	limit  int    // of a line, in bytes
 	ahead  int
+	inTurn bool // of lines with one id, each waits for the answer to the one before
 	id     func(*T) *string
 	read   func(T)                               // each line, in their order; may be nil
 	answer func(context.Context, T) (any, error) // several at a time
@@ -54,6 +56,7 @@ func (l *lines[T]) serve(ctx context.Context, body io.Reader, w http.ResponseWri
 	// A line's answer comes through a channel of its own, and the channels come in
 	// the order of the lines.
 	answers := make(chan chan any, l.ahead)
+	turns := turns{last: map[string]chan struct{}{}}
 	go func() {
 		defer close(answers)
 		in := bufio.NewReaderSize(body, 64<<10)
@@ -80,7 +83,13 @@ func (l *lines[T]) serve(ctx context.Context, body io.Reader, w http.ResponseWri
 			if l.read != nil {
 				l.read(what)
 			}
+			wait, done := func() {}, func() {}
+			if l.inTurn {
+				wait, done = turns.of(*l.id(&what))
+			}
 			go func() {
+				defer done()
+				wait()
 				value, err := l.one(ctx, what)
 				if err != nil {
 					value = l.failure(*l.id(&what), "", err)
@@ -123,6 +132,35 @@ func (l *lines[T]) serve(ctx context.Context, body io.Reader, w http.ResponseWri
 		}
 	}
 	return flush()
+}
+
+// turns are those of lines that are on their way, by their ids.
+type turns struct {
+	mu   sync.Mutex
+	last map[string]chan struct{} // closed when the last line with an id was answered
+}
+
+// of returns what waits for all lines with an id that came before, and what lets the next
+// one go on.
+func (t *turns) of(id string) (wait, done func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before, own := t.last[id], make(chan struct{})
+	t.last[id] = own
+	wait = func() {
+		if before != nil {
+			<-before
+		}
+	}
+	done = func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		close(own)
+		if t.last[id] == own {
+			delete(t.last, id)
+		}
+	}
+	return wait, done
 }
 
 // one answers a line. It runs beside the handler, where nobody else would catch a panic.

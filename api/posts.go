@@ -74,7 +74,7 @@ func (p *postStream) VisitTakePostsResponse(w http.ResponseWriter) error {
 // postLines are posts, as lines of a stream have them.
 func (s *Server) postLines(answer func(context.Context, Post) (any, error)) *lines[Post] {
 	return &lines[Post]{
-		Server: s, schema: "Post", action: "takePosts", limit: maxPost, ahead: postsAhead, answer: answer,
+		Server: s, schema: "Post", action: "takePosts", limit: maxPost, ahead: postsAhead, inTurn: true, answer: answer,
 		id: func(post *Post) *string { return &post.ID },
 	}
 }

@@ -153,6 +153,31 @@ func TestPostStream(t *testing.T) {
 	answer.Body.Close()
 }
 
+// TestPostTurns: of posts of a stream with one id the first one counts, however long it takes
+// to look it up; those of other ids do not wait for it.
+func TestPostTurns(t *testing.T) {
+	h := newHouse(t, options{})
+	long := prose(83, 20_000)
+	var lines strings.Builder
+	const ids = 100
+	for i := range ids {
+		fmt.Fprintf(&lines, `{"id":"p%d","text":%q}`+"\n", i, long[:100*(i+1)])
+		fmt.Fprintf(&lines, `{"id":"p%d","text":"something else"}`+"\n", i)
+		fmt.Fprintf(&lines, `{"id":"p%d","text":%q}`+"\n", i, long[:100*(i+1)])
+	}
+	request := h.request("POST", "/v1/posts", strings.NewReader(lines.String()), "Content-Type", "application/x-ndjson")
+	answers := bytes.Split(bytes.TrimSpace(do(t, h.http, request).want(200).body), []byte("\n"))
+	if len(answers) != 3*ids {
+		t.Fatalf("%d answers", len(answers))
+	}
+	for i, answer := range answers {
+		line := read[struct{ Status int }](reply{t: t, body: answer})
+		if (line.Status == 409) != (i%3 == 1) || line.Status != 0 && line.Status != 409 {
+			t.Errorf("line %d: %s", i, answer)
+		}
+	}
+}
+
 // TestTakePost: a post that is fed to the server is held to what a line of a stream is held
 // to, and recorded; what is wrong with it at any time is told from what may pass.
 func TestTakePost(t *testing.T) {

@@ -159,8 +159,9 @@ func TestMoveLooks(t *testing.T) {
 	}
 	close(gate)
 	v = h.drawn(t, file.SourceKey)
-	if now := looks(v); holds(t, h.previous[1], before[0]) || !holds(t, h.pages, now[0]) {
-		t.Errorf("drawings %v were %v", now, before)
+	eventually(t, "what was drawn before is gone", func() bool { return !holds(t, h.previous[1], before[0]) })
+	if now := looks(v); !holds(t, h.pages, now[0]) {
+		t.Errorf("%v were drawn under the previous key", now)
 	}
 	v = h.drawn(t, late.SourceKey)
 	h.moved(t, late.SourceKey, false)

@@ -191,13 +191,13 @@ func (r *Registrar) attempt(ctx context.Context, b *batch) (appended []storage.O
 	if r.told != nil && len(fresh) > 0 {
 		r.told(fresh)
 	}
-	for j, files := range jobs {
-		j.complete(files)
-	}
 	if len(replaced) > 0 {
 		// The registry has forgotten them. If this fails, they are left to reconcile.
 		_ = r.index.Delete(ctx, replaced)
 		_ = r.pages.Delete(ctx, undrawn)
+	}
+	for j, files := range jobs {
+		j.complete(files)
 	}
 	return appended, nil
 }
