@@ -213,6 +213,11 @@ func TestUrdu(t *testing.T) {
 		slices.Sort(all)
 		return all
 	}
+	for text, translated := range urduSentences {
+		if !slices.Equal(plain(text), plain(translated)) {
+			t.Errorf("%q has other values than %q", translated, text)
+		}
+	}
 	for text := range said {
 		translated, ok := urduMessages[text]
 		if !ok || translated == "" {
@@ -225,6 +230,48 @@ func TestUrdu(t *testing.T) {
 		if !said[text] {
 			t.Errorf("nobody says %q", text)
 		}
+	}
+}
+
+// TestSaid: what the service says is translated with its figures, and left as it is if it is
+// not known.
+func TestSaid(t *testing.T) {
+	for sentence, want := range map[string]string{
+		"412 of 3950 characters stand in this document":                          "3950 میں سے 412 حروف اس دستاویز میں موجود ہیں",
+		"12 of 90 words stand as on page 7, but version 2 of doc_a1b2 is closer": "90 میں سے 12 الفاظ اسی جگہ ہیں جہاں صفحہ 7 پر، مگر doc_a1b2 کا نسخہ 2 زیادہ قریب ہے",
+		"412 of 3950 characters stand in this document and in public text":       "3950 میں سے 412 حروف اس دستاویز میں موجود ہیں اور عوامی متن میں بھی",
+		"needs a password": "پاس ورڈ درکار ہے",
+		"412 of 3950 characters stand in this document, but %s": "412 of 3950 characters stand in this document, but %s",
+		"more than 5 styles": "more than 5 styles",
+	} {
+		if got := urdu.Said(sentence); got != want {
+			t.Errorf("%q: %q, not %q", sentence, got, want)
+		}
+		if got := english.Said(sentence); got != sentence {
+			t.Errorf("%q: %q in English", sentence, got)
+		}
+	}
+	// Nothing that a reason is made of is missing.
+	for _, name := range []string{"candidate.go", "sighting.go"} {
+		source, err := parser.ParseFile(token.NewFileSet(), filepath.Join("../../fingerprint/match", name), nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(source, func(n ast.Node) bool {
+			literal, ok := n.(*ast.BasicLit)
+			if !ok || !strings.Contains(literal.Value, " ") || strings.Contains(literal.Value, "%w") {
+				return true
+			}
+			text, err := strconv.Unquote(literal.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			part := strings.TrimSuffix(strings.ReplaceAll(text, "%d", "%s"), "%s")
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(urduSentences)), func(s string) bool { return strings.Contains(s, part) }) {
+				t.Errorf("%s: %q is not translated", name, text)
+			}
+			return true
+		})
 	}
 }
 

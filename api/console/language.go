@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 )
 
@@ -10,11 +11,12 @@ import (
 type language struct {
 	Code, Dir string
 	messages  map[string]string
+	sentences map[string]string // of the service
 }
 
 var (
 	english = &language{Code: "en", Dir: "ltr"}
-	urdu    = &language{Code: "ur", Dir: "rtl", messages: urduMessages}
+	urdu    = &language{Code: "ur", Dir: "rtl", messages: urduMessages, sentences: urduSentences}
 )
 
 const languageCookie = "sealprint_language"
@@ -42,6 +44,38 @@ func (l *language) T(message string, args ...any) string {
 		return message
 	}
 	return fmt.Sprintf(message, args...)
+}
+
+var (
+	figures = regexp.MustCompile(`doc_[a-z0-9]+|\d+`)
+	joints  = regexp.MustCompile(`, (?:but|which) | and (?:are|in) `)
+)
+
+// Said is a sentence that the service says in an answer, in the language if it is known there.
+func (l *language) Said(sentence string) string {
+	if known, ok := l.sentence(sentence); ok {
+		return known
+	}
+	if at := joints.FindStringIndex(sentence); at != nil {
+		beginning, one := l.sentence(sentence[:at[0]])
+		end, two := l.sentence(sentence[at[0]:])
+		if one && two {
+			return beginning + end
+		}
+	}
+	return sentence
+}
+
+func (l *language) sentence(s string) (string, bool) {
+	format, ok := l.sentences[figures.ReplaceAllLiteralString(s, "%s")]
+	if !ok {
+		return "", false
+	}
+	var args []any
+	for _, figure := range figures.FindAllString(s, -1) {
+		args = append(args, figure)
+	}
+	return fmt.Sprintf(format, args...), true
 }
 
 // Other is the language to change to.

@@ -357,3 +357,32 @@ var urduMessages = map[string]string{
 	"Pages that are to be drawn":               "صفحات جن کی صورت بننی ہے",
 	"Running since":                            "کب سے جاری",
 }
+
+// urduSentences are what the service says in answers, by what it is in English, with %s for
+// each number and id. A reason is a beginning and an end, each a sentence here.
+var urduSentences = map[string]string{
+	"%s of %s characters stand in this document":      "%[2]s میں سے %[1]s حروف اس دستاویز میں موجود ہیں",
+	"%s of %s words stand as on page %s":              "%[2]s میں سے %[1]s الفاظ اسی جگہ ہیں جہاں صفحہ %[3]s پر",
+	"%s of %s words stand as on a picture on page %s": "%[2]s میں سے %[1]s الفاظ اسی جگہ ہیں جہاں صفحہ %[3]s کی تصویر میں",
+	"it looks like page %s":                           "یہ صفحہ %s جیسا دکھتا ہے",
+	"it looks like a picture on page %s":              "یہ صفحہ %s کی تصویر جیسا دکھتا ہے",
+
+	" and are boilerplate":                                   " اور معمول کی عبارت ہیں",
+	" and in public text":                                    " اور عوامی متن میں بھی",
+	", but another page agrees better":                       "، مگر ایک اور صفحہ زیادہ مطابقت رکھتا ہے",
+	", but page %s has the same look":                        "، مگر صفحہ %s بھی ایسا ہی دکھتا ہے",
+	", but version %s of %s is closer":                       "، مگر %[2]s کا نسخہ %[1]s زیادہ قریب ہے",
+	", which is public":                                      "، جو عوامی ہے",
+	", which is released":                                    "، جس کا اجرا ہو چکا ہے",
+	", which may be chance":                                  "، جو اتفاق ہو سکتا ہے",
+	", but documents of different origin have the same page": "، مگر مختلف ماخذ کی دستاویزات میں یہی صفحہ ہے",
+	", but pages of other documents agree nearly as well, as copies of a form do": "، مگر دوسری دستاویزات کے صفحات بھی تقریباً اتنی ہی مطابقت رکھتے ہیں، جیسے ایک ہی فارم کی نقلیں",
+	", but whole lines do not, as in another copy of a form":                      "، مگر پوری سطریں نہیں، جیسے کسی فارم کی دوسری نقل میں",
+
+	"the picture shows no text that can be read, and no registered page": "تصویر میں نہ کوئی پڑھا جا سکنے والا متن ہے اور نہ کوئی درج صفحہ",
+	"no text was found in the file":                                      "فائل میں کوئی متن نہیں ملا",
+	"the file is empty":                                                  "فائل خالی ہے",
+	"the archive is empty":                                               "آرکائیو خالی ہے",
+	"needs a password":                                                   "پاس ورڈ درکار ہے",
+	"the page cannot be drawn":                                           "صفحے کی صورت نہیں بن سکتی",
+}
