@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -175,8 +176,20 @@ type sheet struct {
 	Segments []segment
 	Missing  string // why there is no text
 	Reader   string
-	Picture  string // the address of a picture of it; empty: there is none
-	Boxes    []box  // on the picture
+	Picture  string         // the address of a picture of it; empty: there is none
+	Boxes    []box          // on the picture
+	Others   map[int]string // links to the other sides of passages that are on other pages
+}
+
+// Other links from a side, s or d, to the other side of a passage.
+func (s sheet) Other(side string, number int) string {
+	if link, ok := s.Others[number]; ok {
+		return link
+	}
+	if side == "s" {
+		return "#d" + strconv.Itoa(number)
+	}
+	return "#s" + strconv.Itoa(number)
 }
 
 // box is a region of a picture, in shares of its width and height.

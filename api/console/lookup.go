@@ -262,8 +262,37 @@ type evidence struct {
 	SuspectMap, DocumentMap []stripe
 	Longest                 int
 	Overlay                 *overlay
-	Earlier, Later          string // links to other pages with passages
-	From, To, Pages         int    // which of these are shown, from 1
+	pager
+}
+
+// pager tells which of the pages with passages are shown, from 1, of how many, and has
+// links to the others.
+type pager struct {
+	From, To, Of   int
+	Earlier, Later string
+}
+
+// pager reads from a link which of some pages to show.
+func (v *visit) pager(pages int) pager {
+	first, err := strconv.Atoi(v.r.URL.Query().Get("from"))
+	if err != nil || first < 1 || first > pages {
+		first = 1
+	}
+	s := pager{From: first, To: min(first+sheetsAtOnce-1, pages), Of: pages}
+	if s.From > 1 {
+		s.Earlier = v.from(max(s.From-sheetsAtOnce, 1))
+	}
+	if s.To < pages {
+		s.Later = v.from(s.To + 1)
+	}
+	return s
+}
+
+// from links to what is shown from a page on.
+func (v *visit) from(page int) string {
+	q := v.r.URL.Query()
+	q.Set("from", strconv.Itoa(page))
+	return v.r.URL.Path + "?" + q.Encode()
 }
 
 // pair is a passage, on both sides.
@@ -273,7 +302,6 @@ type pair struct {
 	Link       string
 	Similarity float64
 	Characters int // of the document, if it is text
-	Shown      bool
 }
 
 // Color is as that of a segment.
@@ -293,23 +321,7 @@ func (v *visit) evidence(l *lookedUp, m *client.Match) (*evidence, error) {
 		pages[p.Document.Page] = append(pages[p.Document.Page], i)
 	}
 	numbers := slices.Sorted(maps.Keys(pages))
-	first, err := strconv.Atoi(cmp.Or(v.r.URL.Query().Get("from"), "1"))
-	if err != nil || first < 1 || first > len(numbers) {
-		first = 1
-	}
-	last := min(first+sheetsAtOnce-1, len(numbers))
-	e.From, e.To, e.Pages = first, last, len(numbers)
-	link := func(from int) string {
-		q := v.r.URL.Query()
-		q.Set("from", strconv.Itoa(from))
-		return v.r.URL.Path + "?" + q.Encode()
-	}
-	if first > 1 {
-		e.Earlier = link(max(first-sheetsAtOnce, 1))
-	}
-	if last < len(numbers) {
-		e.Later = link(last + 1)
-	}
+	e.pager = v.pager(len(numbers))
 	at := map[int]int{} // which of the pages with passages it is
 	for i, n := range numbers {
 		at[n] = i + 1
@@ -328,16 +340,22 @@ func (v *visit) evidence(l *lookedUp, m *client.Match) (*evidence, error) {
 	}
 	count = max(count, slices.Max(append(numbers, 1)))
 
+	pageStripe := func(n int) stripe { // where the page is that a passage stands on
+		page := float64(m.Passages[n-1].Document.Page)
+		return stripeOf(n, (page-1)/float64(count), page/float64(count))
+	}
+	elsewhere := map[int]string{}
 	for i, p := range m.Passages {
 		n := i + 1
-		one := pair{Number: n, Page: p.Document.Page, Similarity: p.Similarity, Shown: at[p.Document.Page] >= first && at[p.Document.Page] <= last}
+		one := pair{Number: n, Page: p.Document.Page, Similarity: p.Similarity, Link: "#d" + strconv.Itoa(n)}
 		if from, to, ok := spanOf(p.Document.Start, p.Document.End); ok {
 			one.Characters = to - from
 			e.Longest = max(e.Longest, to-from)
 		}
-		one.Link = "#d" + strconv.Itoa(n)
-		if !one.Shown {
-			one.Link = link((at[p.Document.Page]-1)/sheetsAtOnce*sheetsAtOnce+1) + one.Link
+		if which := at[p.Document.Page]; which < e.From || which > e.To {
+			one.Link = v.from((which-1)/sheetsAtOnce*sheetsAtOnce+1) + one.Link
+			elsewhere[n] = one.Link
+			e.DocumentMap = append(e.DocumentMap, pageStripe(n))
 		}
 		e.Pairs = append(e.Pairs, one)
 	}
@@ -349,7 +367,7 @@ func (v *visit) evidence(l *lookedUp, m *client.Match) (*evidence, error) {
 		}
 	}
 	suspect := l.runes()
-	for _, number := range numbers[first-1 : last] {
+	for _, number := range numbers[e.From-1 : e.To] {
 		s := sheet{Page: number}
 		var marks []mark
 		for _, i := range pages[number] {
@@ -378,7 +396,7 @@ func (v *visit) evidence(l *lookedUp, m *client.Match) (*evidence, error) {
 		length := float64(1 + len(characters))
 		for _, i := range pages[number] {
 			from, to, ok := spanOf(m.Passages[i].Document.Start, m.Passages[i].Document.End)
-			stripe := stripeOf(i+1, float64(number-1)/float64(count), float64(number)/float64(count))
+			stripe := pageStripe(i + 1)
 			if ok && len(s.Segments) > 0 {
 				stripe = stripeOf(i+1, (float64(number-1)+float64(from)/length)/float64(count), (float64(number-1)+float64(to)/length)/float64(count))
 			}
@@ -391,6 +409,9 @@ func (v *visit) evidence(l *lookedUp, m *client.Match) (*evidence, error) {
 		}
 	}
 	e.Suspect = l.sheets(m, settled)
+	for i := range e.Suspect {
+		e.Suspect[i].Others = elsewhere
+	}
 	e.SuspectMap = l.stripes(m)
 	return e, nil
 }

@@ -1,8 +1,6 @@
 package console
 
 import (
-	"cmp"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -81,12 +79,9 @@ type alertData struct {
 	Seen      []postRow
 	States    []client.AlertState
 	Undo      *client.AlertChange // the newest change
-	Earlier   string
-	Later     string
-	From, To  int
-	OfPages   int
-	Exclusion string // until when one would be made
+	Exclusion string              // until when one would be made
 	Removable bool
+	pager
 }
 
 // postRow is a post in which the document was seen.
@@ -157,21 +152,7 @@ func (v *visit) regions(d *alertData) error {
 		}
 	}
 	slices.Sort(numbers)
-	d.OfPages = len(numbers)
-	if d.OfPages == 0 {
-		return nil
-	}
-	first, err := strconv.Atoi(cmp.Or(v.r.URL.Query().Get("from"), "1"))
-	if err != nil || first < 1 || first > len(numbers) {
-		first = 1
-	}
-	d.From, d.To = first, min(first+sheetsAtOnce-1, len(numbers))
-	if d.From > 1 {
-		d.Earlier = fmt.Sprintf("/alerts/%s?from=%d", d.ID, max(d.From-sheetsAtOnce, 1))
-	}
-	if d.To < len(numbers) {
-		d.Later = fmt.Sprintf("/alerts/%s?from=%d", d.ID, d.To+1)
-	}
+	d.pager = v.pager(len(numbers))
 	for _, n := range numbers[d.From-1 : d.To] {
 		s := sheet{Page: n, Boxes: boxes[n]}
 		if len(s.Boxes) > 0 {

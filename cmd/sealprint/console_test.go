@@ -475,6 +475,61 @@ func TestConsoleLong(t *testing.T) {
 	b.click("tbody a", "#state") // the only click
 	inSight("alert", passage[0])
 
+	// Of nine pages four are shown at a time, and any of them can be reached.
+	var pieces []string
+	for n := 3; n < 30; n += 3 {
+		pieces = append(pieces, strings.Join(lines[40*n+5:40*n+8], " "))
+	}
+	b.open("/")
+	b.fill("#text", strings.Join(pieces, "\n\n"))
+	b.click("form.lookup button", ".verdict")
+	pager := func(want string) {
+		t.Helper()
+		b.do(chromedp.WaitVisible(fmt.Sprintf(`//*[contains(@class, "pager")][contains(., %q)]`, want)))
+	}
+	turn := func(name string) {
+		t.Helper()
+		for _, step := range []struct {
+			link     string
+			from, to int
+		}{{"", 1, 4}, {"last", 5, 8}, {"last", 9, 9}, {"first", 5, 8}, {"first", 1, 4}} {
+			want := fmt.Sprintf("%d to %d of 9", step.from, step.to)
+			if step.link != "" {
+				b.do(chromedp.Click(".pager a:" + step.link + "-of-type"))
+			}
+			pager(want)
+			if n := js[int](b, `document.querySelectorAll("[data-pane=document] .sheet").length`); n != step.to-step.from+1 {
+				t.Errorf("%s: %s, and %d are shown", name, want, n)
+			}
+			if mark := strings.Join(strings.Fields(b.text("[data-pane=document] mark")), " "); !strings.Contains(mark, lines[3*40*step.from+6]) {
+				t.Errorf("%s: %s begins with %q", name, want, short(mark))
+			}
+		}
+	}
+	turn("look-up")
+	if n := js[int](b, `document.querySelectorAll("[data-pane=document] .map rect[data-go]").length`); n != len(pieces) {
+		t.Errorf("%d of %d passages are on the map", n, len(pieces))
+	}
+	b.screen("pages")
+	// Numbers and keys lead to passages whatever page of the document they are on.
+	// Numbers and keys lead to passages, whatever page of the document they are on.
+	b.do(chromedp.Click(".pairs li:last-child a"))
+	pager("9 to 9 of 9")
+	b.keys("k")
+	pager("5 to 8 of 9")
+	if now := b.text("[data-pane=document] mark.now"); !strings.Contains(strings.Join(strings.Fields(now), " "), lines[40*24+6]) {
+		t.Errorf("the passage before the last is %q", short(now))
+	}
+	b.do(chromedp.Click("#s1 .no"))
+	pager("1 to 4 of 9")
+	code, answer := s.post("x/9", strings.Join(pieces, "\n\n"))
+	var post client.PostAnswer
+	if err := json.Unmarshal([]byte(answer), &post); err != nil || code != http.StatusOK || len(post.AlertIds) != 1 {
+		t.Fatalf("%d %s", code, answer)
+	}
+	b.open("/alerts/" + post.AlertIds[0])
+	turn("alert")
+
 	b.open("/")
 	b.fill("#text", text)
 	b.click("form.lookup button", ".verdict")

@@ -38,8 +38,16 @@ if (panes.length === 2) {
 
 // Go to a passage, on both sides.
 let current = 0;
-const numbers = () => [...new Set([...document.querySelectorAll("[data-anchor]")].map(a => +a.dataset.anchor))].sort((a, b) => a - b);
+// Links to passages on pages of the document that are not shown now.
+const elsewhere = () => [...document.querySelectorAll(".pairs a:not([href^='#'])")];
+const shownElsewhere = number => elsewhere().find(a => +a.dataset.go === number);
+const numbers = () => [...new Set([...document.querySelectorAll("[data-anchor]"), ...elsewhere()].map(a => +(a.dataset.anchor || a.dataset.go)))].sort((a, b) => a - b);
 function go(number) {
+  const away = shownElsewhere(number);
+  if (away) {
+    location.assign(away.href);
+    return true;
+  }
   const marks = [...document.querySelectorAll(`[data-passage="${number}"]`)];
   const found = [...document.querySelectorAll(`[data-anchor="${number}"]`)];
   if (!found.length) return false;
@@ -72,7 +80,7 @@ document.addEventListener("keydown", event => {
 });
 if (panes.length) {
   const asked = /^#[sd](\d+)$/.exec(location.hash);
-  const first = asked ? +asked[1] : numbers()[0];
+  const first = asked ? +asked[1] : numbers().find(n => !shownElsewhere(n));
   if (first) addEventListener("load", () => { const y = scrollY; go(first); if (!asked) scrollTo(0, y); });
 }
 
