@@ -21,7 +21,7 @@ import (
 // eventually waits for a condition.
 func (h *house) eventually(condition func() bool) {
 	h.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if condition() {
 			return
 		}
@@ -239,7 +239,7 @@ func TestStreamEndsWithServer(t *testing.T) {
 		if told {
 			t.Error("the stream says that the job ended")
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the stream goes on")
 	}
 }
