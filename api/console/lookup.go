@@ -278,14 +278,14 @@ func (v *visit) pager(pages int) pager {
 	if err != nil || first < 1 || first > pages {
 		first = 1
 	}
-	s := pager{From: first, To: min(first+sheetsAtOnce-1, pages), Of: pages}
-	if s.From > 1 {
-		s.Earlier = v.from(max(s.From-sheetsAtOnce, 1))
+	p := pager{From: first, To: min(first+sheetsAtOnce-1, pages), Of: pages}
+	if p.From > 1 {
+		p.Earlier = v.from(max(p.From-sheetsAtOnce, 1))
 	}
-	if s.To < pages {
-		s.Later = v.from(s.To + 1)
+	if p.To < pages {
+		p.Later = v.from(p.To + 1)
 	}
-	return s
+	return p
 }
 
 // from links to what is shown from a page on.

@@ -124,15 +124,13 @@ func alertPage(v *visit) error {
 		d.Seen = append(d.Seen, row)
 	}
 	if a.Document.Title != "" { // registered still
-		if err := v.regions(&d); err != nil {
-			return err
-		}
+		v.regions(&d)
 	}
 	return v.show(http.StatusOK, "alert", v.T("Alert"), d)
 }
 
 // regions reads the pages that were seen.
-func (v *visit) regions(d *alertData) error {
+func (v *visit) regions(d *alertData) {
 	marks, boxes := map[int][]mark{}, map[int][]box{}
 	for i, r := range d.Regions {
 		marks[r.Page] = append(marks[r.Page], mark{start: r.Start, end: r.End, number: i + 1})
@@ -161,7 +159,6 @@ func (v *visit) regions(d *alertData) error {
 		v.readSheet(&s, d.Document.ID, d.Document.Version, marks[n])
 		d.Sheets = append(d.Sheets, s)
 	}
-	return nil
 }
 
 // decide changes the state of an alert. The state that somebody saw guards against a decision of

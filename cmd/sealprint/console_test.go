@@ -452,12 +452,17 @@ func TestConsoleLong(t *testing.T) {
 	}
 	b := browse(t, s.url)
 	b.signIn(s.key)
+	// marked checks that a mark of the document holds a line.
+	marked := func(name, which, line string) {
+		t.Helper()
+		if mark := b.text("[data-pane=document] " + which); !strings.Contains(strings.Join(strings.Fields(mark), " "), line) {
+			t.Errorf("%s: %q is marked", name, short(mark))
+		}
+	}
 	inSight := func(name, first string) {
 		t.Helper()
 		b.see("[data-pane=document] mark")
-		if mark := b.text("[data-pane=document] mark"); !strings.Contains(strings.Join(strings.Fields(mark), " "), first) {
-			t.Errorf("%s: %q is marked", name, short(mark))
-		}
+		marked(name, "mark", first)
 		if !js[bool](b, `(() => { const p = document.querySelector("[data-pane=document]").getBoundingClientRect(), m = document.querySelector("[data-pane=document] mark").getBoundingClientRect(); return m.top >= p.top && m.top < p.bottom && m.top < innerHeight; })()`) {
 			t.Errorf("%s: the passage is not in sight", name)
 		}
@@ -501,9 +506,7 @@ func TestConsoleLong(t *testing.T) {
 			if n := js[int](b, `document.querySelectorAll("[data-pane=document] .sheet").length`); n != step.to-step.from+1 {
 				t.Errorf("%s: %s, and %d are shown", name, want, n)
 			}
-			if mark := strings.Join(strings.Fields(b.text("[data-pane=document] mark")), " "); !strings.Contains(mark, lines[3*40*step.from+6]) {
-				t.Errorf("%s: %s begins with %q", name, want, short(mark))
-			}
+			marked(name+", "+want, "mark", lines[3*40*step.from+6])
 		}
 	}
 	turn("look-up")
@@ -511,15 +514,12 @@ func TestConsoleLong(t *testing.T) {
 		t.Errorf("%d of %d passages are on the map", n, len(pieces))
 	}
 	b.screen("pages")
-	// Numbers and keys lead to passages whatever page of the document they are on.
 	// Numbers and keys lead to passages, whatever page of the document they are on.
 	b.do(chromedp.Click(".pairs li:last-child a"))
 	pager("9 to 9 of 9")
 	b.keys("k")
 	pager("5 to 8 of 9")
-	if now := b.text("[data-pane=document] mark.now"); !strings.Contains(strings.Join(strings.Fields(now), " "), lines[40*24+6]) {
-		t.Errorf("the passage before the last is %q", short(now))
-	}
+	marked("the passage before the last", "mark.now", lines[40*24+6])
 	b.do(chromedp.Click("#s1 .no"))
 	pager("1 to 4 of 9")
 	code, answer := s.post("x/9", strings.Join(pieces, "\n\n"))

@@ -38,14 +38,12 @@ if (panes.length === 2) {
 
 // Go to a passage, on both sides.
 let current = 0;
-// Links to passages on pages of the document that are not shown now.
-const elsewhere = () => [...document.querySelectorAll(".pairs a:not([href^='#'])")];
-const shownElsewhere = number => elsewhere().find(a => +a.dataset.go === number);
-const numbers = () => [...new Set([...document.querySelectorAll("[data-anchor]"), ...elsewhere()].map(a => +(a.dataset.anchor || a.dataset.go)))].sort((a, b) => a - b);
+// Addresses of passages on pages of the document that are not shown now.
+const elsewhere = new Map([...document.querySelectorAll(".pairs a:not([href^='#'])")].map(a => [+a.dataset.go, a.href]));
+const numbers = () => [...new Set([...[...document.querySelectorAll("[data-anchor]")].map(a => +a.dataset.anchor), ...elsewhere.keys()])].sort((a, b) => a - b);
 function go(number) {
-  const away = shownElsewhere(number);
-  if (away) {
-    location.assign(away.href);
+  if (elsewhere.has(number)) {
+    location.assign(elsewhere.get(number));
     return true;
   }
   const marks = [...document.querySelectorAll(`[data-passage="${number}"]`)];
@@ -80,7 +78,7 @@ document.addEventListener("keydown", event => {
 });
 if (panes.length) {
   const asked = /^#[sd](\d+)$/.exec(location.hash);
-  const first = asked ? +asked[1] : numbers().find(n => !shownElsewhere(n));
+  const first = asked ? +asked[1] : numbers().find(n => !elsewhere.has(n));
   if (first) addEventListener("load", () => { const y = scrollY; go(first); if (!asked) scrollTo(0, y); });
 }
 
