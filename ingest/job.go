@@ -215,11 +215,6 @@ func (j *Jobs) launchLocked(place Place, job storage.Job, patience time.Duration
 	go func() {
 		defer j.wait.Done()
 		defer close(run.ended)
-		defer func() {
-			j.mu.Lock()
-			delete(j.running, job.ID)
-			j.mu.Unlock()
-		}()
 		defer cancel(nil)
 		err := j.run(ctx, place, run)
 		j.finish(ctx, run, err)
@@ -227,8 +222,11 @@ func (j *Jobs) launchLocked(place Place, job storage.Job, patience time.Duration
 }
 
 // finish stores how a job ended. A job that the program's end stopped stays
-// running in the registry.
+// running in the registry. Whoever has seen there that it ended can start the next.
 func (j *Jobs) finish(ctx context.Context, run *run, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.running, run.id())
 	job := run.snapshot(time.Now().UTC())
 	job.EndedAt = job.UpdatedAt
 	switch {

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -782,6 +783,30 @@ func TestResolve(t *testing.T) {
 		if job, _, err := h.jobs.Start(t.Context(), ingest.Request{Source: source}); !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("%q means %+v, %v", source, job, err)
 		}
+	}
+}
+
+// lingering takes its time to say that the end of a job is stored.
+type lingering struct{ storage.Registry }
+
+func (l *lingering) Commit(ctx context.Context, c storage.Changes) error {
+	err := l.Registry.Commit(ctx, c)
+	if slices.ContainsFunc(c.Jobs, func(j storage.Job) bool { return j.State != storage.JobRunning }) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	return err
+}
+
+// TestStartAgain: who sees that a job ended can start the next: it is not told that the same
+// one is running.
+func TestStartAgain(t *testing.T) {
+	t.Parallel()
+	h := open(t, t.TempDir(), plan{
+		places:   []ingest.Place{{Name: "bucket", Source: &memory{}}},
+		registry: func(r storage.Registry) storage.Registry { return &lingering{r} },
+	})
+	for range 5 {
+		h.done(t, h.start(t, ingest.Request{Source: "bucket"}))
 	}
 }
 
