@@ -38,7 +38,7 @@ DEB = bin/sealprint_$(DEB_VERSION)_$(DEB_ARCH).deb
 GO_DIRS := $(wildcard cmd fingerprint ingest api storage examples)
 FUZZTIME ?= 30s
 TEST_TIMEOUT ?= 30m
-COMPUTES := ^TestEval|Picture|^TestDrawnKinds$$|^TestFaults$$
+COMPUTES := ^TestEval|Picture|^TestDrawnKinds$$|^TestFaults$$|^TestEvidenceLarge$$
 TEST_ENV = CGO_ENABLED=1 SEALPRINT_TEST_VERSITYGW=$(VERSITYGW) SEALPRINT_TEST_NATS_SERVER=$(NATS_SERVER) SEALPRINT_TEST_MAILPIT=$(MAILPIT) SEALPRINT_TEST_DEB='$(CURDIR)/$(DEB)' SEALPRINT_TEST_AXE=$(AXE) SEALPRINT_TEST_SCREENSHOTS=$(SCREENSHOTS)
 POSTINGS ?= 1000000,10000000,50000000
 FAULTS ?= 100000
@@ -67,7 +67,7 @@ run: run-packages build $(VERSITYGW) ## Start the server with sample documents o
 test: test-packages lint $(VERSITYGW) $(NATS_SERVER) $(MAILPIT) $(AXE) deb ## Lint, then run every test, those of concurrent code with the race detector
 	@mkdir -p $(SCREENSHOTS)
 	@# What only computes gains nothing from the race detector but ten times the time: package fingerprint starts no goroutine, evaluations and the look-ups of
-	@# pictures wait for one computation after the other, readers are processes of their own, and of the thousands of lives in TestFaults each is like the other.
+	@# pictures wait for one computation after the other, as large reports do, readers are processes of their own, and of the thousands of lives in TestFaults each is like the other.
 	go test -timeout $(TEST_TIMEOUT) ./fingerprint/...
 	$(TEST_ENV) go test -timeout $(TEST_TIMEOUT) ./ingest/extract
 	$(TEST_ENV) go test -timeout $(TEST_TIMEOUT) -run '$(COMPUTES)' ./api ./ingest ./cmd/sealprint ./storage/index
